@@ -1,0 +1,192 @@
+"""The command line: put the parts together, run the loop, say what came out."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+import warnings
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig
+
+import rewardsmith
+from rewardsmith import config as configuration
+from rewardsmith.console import Console
+from rewardsmith.errors import Interrupted, RewardsmithError
+from rewardsmith.execution import LocalExecutor
+from rewardsmith.llm.auto import choose_provider
+from rewardsmith.llm.exchanges import read_exchanges
+from rewardsmith.llm.keys import read_environment, without_secrets
+from rewardsmith.llm.session import Session
+from rewardsmith.llm.types import Provider, Reply, Usage
+from rewardsmith.results import RunDirectory
+from rewardsmith.settings import LLMSettings, Settings
+
+PACKAGES = (
+    "gymnasium",
+    "gymnasium-robotics",
+    "mujoco",
+    "numpy",
+    "openai",
+    "stable-baselines3",
+    "torch",
+)
+
+
+def main() -> None:
+    """Run from the command line; ends the process with the exit code."""
+    if sys.platform == "linux" and not os.environ.get("DISPLAY"):
+        os.environ.setdefault("MUJOCO_GL", "egl")  # before anything imports mujoco
+    folder = str(configuration.config_folder())
+    hydra.main(config_path=folder, config_name="config", version_base="1.3")(_job)()
+
+
+def _job(config: DictConfig) -> None:
+    """One run; Hydra calls it once, or once per point of a sweep."""
+    console = Console()
+    try:
+        code = _design(config, console)
+    except KeyboardInterrupt:
+        console.stopped()
+        code = Interrupted.exit_code
+    except RewardsmithError as error:
+        console.error(str(error))
+        code = error.exit_code
+    if code:
+        raise SystemExit(code)
+
+
+def _design(config: DictConfig, console: Console) -> int:
+    """Design a reward; give the exit code."""
+    environment = read_environment(Path.cwd())
+    settings, run, why = _settings(config, environment)
+    provider = _provider(settings, environment)
+
+    # imported late: what is above must answer a wrong key or a typing error at once
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    from rewardsmith.loop import Loop
+    from rewardsmith.reward.process import RewardProcess
+    from rewardsmith.search.author import Author
+    from rewardsmith.tasks.task import build_task, play_randomly
+
+    task = build_task(settings.env)
+    play = play_randomly(task, settings.experiment.seed)
+    with RewardProcess(task.layout, settings.sandbox) as process:
+        layers = process.layers
+    executor = LocalExecutor(
+        settings.training.workers or _cores(), without_secrets({**environment, **os.environ})
+    )
+    backend_class = configuration.find_class(settings.training.target)
+    strategy_class = configuration.find_class(settings.experiment.target)
+    resumed = run is not None
+    run = run or RunDirectory.create(Path(settings.paths.results), settings.env.name)
+    backend = backend_class(settings, task, run, executor)
+    console.open_log(run.log_file)
+    console.header(settings, task, provider, why, layers, executor.workers, run, resumed)
+    if not resumed:
+        run.write_config(configuration.to_yaml(settings))
+    run.update_record(**_record(settings, task, provider, layers))
+    backend.check()
+    recorded = read_exchanges(run.root)
+    session = Session(
+        provider,
+        run.iteration,
+        settings.llm.concurrency,
+        recorded,
+        {"temperature": settings.llm.temperature, **settings.llm.parameters},
+    )
+    console.watch(settings, task)
+    with console:
+        loop = Loop(
+            settings=settings,
+            task=task,
+            strategy=strategy_class(settings, task, play),
+            author=Author(session, task, play, settings.sandbox, settings.experiment.repairs),
+            backend=backend,
+            run=run,
+            session=session,
+            listener=console,
+            paid=_paid(recorded),
+            by=_author(provider),
+        )
+        result = loop.search()
+    run.update_record(finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"), found=result.best is not None)
+    console.result(result, task, run)
+    if result.stopped is not None:
+        console.error(str(result.stopped))
+        return result.stopped.exit_code
+    return 0 if result.best is not None else 1
+
+
+def _settings(
+    config: DictConfig, environment: Mapping[str, str]
+) -> tuple[Settings, RunDirectory | None, str]:
+    """Check the configuration, with the provider's own file in place.
+
+    Returns:
+        The settings, the run to go on with (or None), and why this provider was chosen.
+    """
+    settings = configuration.checked(config)
+    overrides = configuration.task_overrides()
+    if settings.experiment.resume:
+        run = RunDirectory.open(Path(settings.experiment.resume))
+        rest = [item for item in overrides if not item.startswith("experiment.resume=")]
+        return configuration.resumed(run.config_file, rest), run, "as the run began"
+    name, why = settings.llm.provider, "as configured"
+    if name == "auto":
+        name, why = choose_provider(settings.llm, environment)
+    return configuration.checked(configuration.with_provider(overrides, name)), None, why
+
+
+def _provider(settings: Settings, environment: Mapping[str, str]) -> Provider:
+    llm: LLMSettings = settings.llm
+    if llm.seed is None:
+        llm = llm.model_copy(update={"seed": settings.experiment.seed})
+    provider: Provider = configuration.find_class(llm.target)(llm, environment)
+    return provider
+
+
+def _author(provider: Provider) -> str:
+    return f"{provider.name} ({provider.model})"
+
+
+def _paid(recorded: Mapping[str, Reply]) -> Usage:
+    return sum((reply.usage for reply in recorded.values()), Usage())
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _record(settings: Settings, task: Any, provider: Provider, layers: Any) -> dict[str, Any]:
+    """What a later reader needs to judge a run, or to repeat it."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "rewardsmith": rewardsmith.__version__,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": versions,
+        "environment": {
+            "id": settings.env.id,
+            "class": task.environment_class,
+            "start_state": settings.env.start_state,
+        },
+        "provider": provider.name,
+        "model": provider.model,
+        "sandbox_layers": list(layers),
+        "sandbox_allow_weaker": settings.sandbox.allow_weaker,
+    }

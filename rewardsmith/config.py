@@ -1,0 +1,124 @@
+"""The corner that knows Hydra: from the files under ``cfg/`` and the command line to `Settings`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from rewardsmith.errors import ConfigurationError
+from rewardsmith.settings import Settings, check
+
+
+_ABSENT = object()
+
+
+def config_folder() -> Path:
+    """Where ``cfg/`` is: inside the installed package, or beside it in a clone."""
+    package = Path(str(files("rewardsmith")))
+    inside = package / "cfg"
+    return inside if inside.is_dir() else package.parent / "cfg"
+
+
+def find_class(target: str) -> Any:
+    """Import the class that a ``_target_`` names.
+
+    Raises:
+        ConfigurationError: there is no such class.
+    """
+    module, _, name = target.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigurationError(f"_target_ is {target!r}, which cannot be imported: {error}.") from None
+
+
+def task_overrides() -> list[str]:
+    """What the command line (or the sweeper) overrides in this job."""
+    return list(HydraConfig.get().overrides.task)
+
+
+def with_provider(overrides: Sequence[str], provider: str) -> DictConfig:
+    """Compose the configuration again with the file of a provider.
+
+    Args:
+        overrides: of the job; an ``llm=…`` among them is replaced.
+        provider: name of a file in ``cfg/llm``.
+
+    Raises:
+        ConfigurationError: there is no such file.
+    """
+    known = _providers()
+    if provider not in known:
+        raise ConfigurationError(
+            f"llm.provider is {provider!r}, but it must be one of {', '.join(known)}."
+        )
+    kept = [item for item in overrides if not item.startswith("llm=")]
+    return hydra.compose("config", overrides=[*kept, f"llm={provider}", f"llm.provider={provider}"])
+
+
+def _providers() -> list[str]:
+    loader = GlobalHydra.instance().config_loader()
+    names = loader.get_group_options("llm")
+    return sorted(name for name in names if name != "base")
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """Resolve a configuration into plain data.
+
+    Raises:
+        ConfigurationError: a mandatory value is missing, or an interpolation fails.
+    """
+    try:
+        values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        first = str(error).splitlines()[0]
+        key = getattr(error, "full_key", "") or "a value"
+        hint = "give it as KEY=VALUE" if "issing" in first else first
+        raise ConfigurationError(f"{key} is missing from the configuration; {hint}.") from None
+    return dict(values)  # type: ignore[arg-type]
+
+
+def checked(config: DictConfig) -> Settings:
+    """Resolve and check a configuration; see `rewardsmith.settings.check`."""
+    return check(plain(config))
+
+
+def to_yaml(settings: Settings) -> str:
+    """The configuration as it was used, for the run's record."""
+    return OmegaConf.to_yaml(OmegaConf.create(settings.model_dump(by_alias=True, mode="json")))
+
+
+def resumed(config_file: Path, overrides: Sequence[str]) -> Settings:
+    """Read a run's own configuration, with new values on top.
+
+    Args:
+        config_file: of the run.
+        overrides: of this command line; only ``group.key=value``.
+
+    Raises:
+        ConfigurationError: an override is not of that kind, or a value is not allowed.
+    """
+    config = OmegaConf.load(config_file)
+    for override in overrides:
+        key, separator, _ = override.partition("=")
+        if not separator or "." not in key or key.startswith(("+", "~")):
+            raise ConfigurationError(
+                f"{override!r} cannot be changed while a run is resumed; "
+                "only single values can, as in experiment.iterations=5."
+            )
+        if OmegaConf.select(config, key, default=_ABSENT) is _ABSENT:
+            raise ConfigurationError(f"{key} is not in the configuration of the run.")
+    config.merge_with_dotlist(list(overrides))
+    return check(plain(config))  # type: ignore[arg-type]
+
+
+_ABSENT = object()

@@ -1,0 +1,148 @@
+"""Measure a policy by the task's own success, on held-out episodes. Trusted code only.
+
+Three disjoint ranges of environment seeds keep the numbers honest: the looks during training, the
+episodes that candidates are ranked by, and the episodes that the result is reported on. Training
+itself draws from a fourth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rewardsmith.tasks.task import Task
+from rewardsmith.tasks.wrapper import flat_action
+from rewardsmith.types import Fitness, Transitions
+
+TRAINING_SEEDS = 0
+CHECKPOINT_SEEDS = 1_000_000_000
+RANKING_SEEDS = 1_400_000_000
+TEST_SEEDS = 1_800_000_000
+CONFIDENCE = 0.95
+
+Policy = Callable[[Any], Any]
+"""Observation → action."""
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """What happened in some episodes.
+
+    Attributes:
+        successes: whether each ended in success; empty if the task has no success flag.
+        returns: sums of the environment's own reward.
+        lengths: steps.
+    """
+
+    successes: list[bool]
+    returns: list[float]
+    lengths: list[int]
+
+
+def held_out_seeds(start: int, run_seed: int, count: int) -> range:
+    """Seeds of `count` episodes in one of the ranges above; another run seed gives others."""
+    first = start + (run_seed * 1_000) % 300_000_000
+    return range(first, first + count)
+
+
+def run_episodes(
+    task: Task, policy: Policy, seeds: Sequence[int]
+) -> tuple[Episodes, list[Transitions]]:
+    """Play one episode per seed.
+
+    Args:
+        task: in a fresh environment of its own.
+        policy: deterministic, sees raw observations.
+        seeds: of the environment's resets.
+
+    Returns:
+        The results, and the transitions of each episode.
+    """
+    env = task.make()
+    successes, returns, lengths, recorded = [], [], [], []
+    try:
+        for seed in seeds:
+            rows, total, info = _play(task, env, policy, seed)
+            recorded.append(_stack(rows))
+            returns.append(total)
+            lengths.append(len(rows))
+            if task.success_key:
+                successes.append(bool(info.get(task.success_key, False)))
+    finally:
+        env.close()
+    return Episodes(successes, returns, lengths), recorded
+
+
+def _play(task: Task, env: Any, policy: Policy, seed: int) -> tuple[list[Any], float, Any]:
+    observation, info = env.reset(seed=seed)
+    state, done, total, rows = task.record(env, observation, info), False, 0.0, []
+    while not done:
+        action = policy(observation)
+        observation, reward, terminated, truncated, info = env.step(action)
+        next_state = task.record(env, observation, info)
+        rows.append((state, flat_action(action), next_state, terminated))
+        state, done, total = next_state, terminated or truncated, total + float(reward)
+    return rows, total, info
+
+
+def _stack(rows: list[Any]) -> Transitions:
+    state, action, next_state, terminated = zip(*rows, strict=True)
+    return Transitions(
+        np.array(state), np.array(action), np.array(next_state), np.array(terminated, dtype=bool)
+    )
+
+
+def fitness(kind: str, episodes: Sequence[Episodes]) -> Fitness:
+    """Sum up the episodes of all training seeds of one candidate.
+
+    Args:
+        kind: ``success`` or ``return``.
+        episodes: one entry per training seed.
+
+    Returns:
+        Success with a Wilson interval over episodes, or the mean return with a bootstrap interval.
+    """
+    returns = [value for item in episodes for value in item.returns]
+    lengths = [value for item in episodes for value in item.lengths]
+    if kind == "success":
+        successes = [value for item in episodes for value in item.successes]
+        mean = float(np.mean(successes))
+        low, high = wilson(sum(successes), len(successes))
+    else:
+        mean = float(np.mean(returns))
+        low, high = bootstrap(returns)
+    return Fitness(
+        kind=kind,
+        mean=mean,
+        low=low,
+        high=high,
+        episodes=len(returns),
+        seeds=len(episodes),
+        environment_return=float(np.mean(returns)),
+        episode_length=float(np.mean(lengths)),
+    )
+
+
+def wilson(successes: int, trials: int) -> tuple[float, float]:
+    """95 % interval of a rate (Wilson 1927).
+
+    Example:
+        >>> [round(end, 3) for end in wilson(45, 50)]
+        [0.786, 0.957]
+    """
+    from scipy.stats import binomtest
+
+    interval = binomtest(successes, trials).proportion_ci(CONFIDENCE, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def bootstrap(values: Sequence[float]) -> tuple[float, float]:
+    """95 % percentile interval of a mean, over 2,000 resamples with a fixed seed."""
+    array = np.asarray(values)
+    picks = np.random.default_rng(0).integers(len(array), size=(2_000, len(array)))
+    tail = 50 * (1 - CONFIDENCE)
+    low, high = np.percentile(array[picks].mean(axis=1), [tail, 100 - tail])
+    return float(low), float(high)

@@ -1,0 +1,225 @@
+"""The files of a run. This module alone knows their names; every file is written whole.
+
+    results/reach/
+      config.yaml  run.json  log.txt
+      iteration_1/    prompt.md  reply_0.md  exchange_0_0.json  candidate_0.json  evaluations.json
+                      reflection.md  candidate_0.log
+      rewards/iteration_1/candidate_0.py
+      models/iteration_1/candidate_0.zip  models/best.zip
+      tensorboard_logs/iteration_1/candidate_0/seed_0/
+      best/           reward.py  model.zip  summary.json
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from rewardsmith.errors import ResultsError
+from rewardsmith.types import Candidate, Trial
+
+_TRIAL = TypeAdapter(Trial)
+
+
+def write_whole(file: Path, data: str | bytes) -> None:
+    """Write a file so that a reader sees either the old content or all of the new.
+
+    Raises:
+        ResultsError: it cannot be written.
+    """
+    raw = data.encode() if isinstance(data, str) else data
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as stream:
+            stream.write(raw)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, file)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ResultsError(f"{file} cannot be written: {error.strerror}.") from None
+
+
+class RunDirectory:
+    """One run on disk."""
+
+    def __init__(self, root: Path) -> None:
+        """Point at a run; see `create` and `open`."""
+        self.root = root
+
+    @classmethod
+    def create(cls, results: Path, name: str) -> RunDirectory:
+        """Make the folder of a new run: ``name``, or ``name-2``, … if that exists.
+
+        Raises:
+            ResultsError: it cannot be made.
+        """
+        number = 1
+        while True:
+            root = results / (name if number == 1 else f"{name}-{number}")
+            try:
+                root.mkdir(parents=True, exist_ok=False)
+                return cls(root)
+            except FileExistsError:
+                number += 1
+            except OSError as error:
+                raise ResultsError(
+                    f"The run folder {root} cannot be made: {error.strerror}. "
+                    "Choose another place with paths.results=FOLDER."
+                ) from None
+
+    @classmethod
+    def open(cls, path: Path) -> RunDirectory:
+        """Point at a run that exists.
+
+        Raises:
+            ResultsError: there is none.
+        """
+        run = cls(path)
+        if not run.config_file.is_file():
+            raise ResultsError(
+                f"experiment.resume is {str(path)!r}, but there is no run (no config.yaml) in it."
+            )
+        return run
+
+    # -- where things are ---------------------------------------------------------------------
+
+    @property
+    def config_file(self) -> Path:
+        """The composed configuration."""
+        return self.root / "config.yaml"
+
+    @property
+    def record_file(self) -> Path:
+        """Versions, provider, sandbox layers, and how the run ended."""
+        return self.root / "run.json"
+
+    @property
+    def log_file(self) -> Path:
+        """Everything that was told to the user, and more."""
+        return self.root / "log.txt"
+
+    @property
+    def tensorboard(self) -> Path:
+        """For ``tensorboard --logdir``."""
+        return self.root / "tensorboard_logs"
+
+    @property
+    def best_model(self) -> Path:
+        """Policy of the best reward."""
+        return self.root / "best" / "model.zip"
+
+    @property
+    def best_reward(self) -> Path:
+        """The best reward as a module that stands alone."""
+        return self.root / "best" / "reward.py"
+
+    def iteration(self, number: int) -> Path:
+        """Folder of one iteration's texts and numbers."""
+        return self.root / f"iteration_{number}"
+
+    def reward_file(self, candidate: Candidate) -> Path:
+        """Source of a candidate's reward."""
+        folder = self.root / "rewards" / f"iteration_{candidate.iteration}"
+        return folder / f"candidate_{candidate.index}.py"
+
+    def model_file(self, candidate: Candidate, training: int = 0) -> Path:
+        """Policy of one of a candidate's trainings."""
+        suffix = f"_seed_{training}" if training else ""
+        folder = self.root / "models" / f"iteration_{candidate.iteration}"
+        return folder / f"candidate_{candidate.index}{suffix}.zip"
+
+    def tensorboard_folder(self, candidate: Candidate, training: int) -> Path:
+        """Scalars of one training."""
+        folder = self.tensorboard / f"iteration_{candidate.iteration}"
+        return folder / f"candidate_{candidate.index}" / f"seed_{training}"
+
+    def worker_log(self, candidate: Candidate, training: int) -> Path:
+        """What a training worker printed."""
+        suffix = f"_seed_{training}" if training else ""
+        return self.iteration(candidate.iteration) / f"candidate_{candidate.index}{suffix}.log"
+
+    # -- writing ------------------------------------------------------------------------------
+
+    def write_config(self, text: str) -> None:
+        """Keep the composed configuration, once."""
+        write_whole(self.config_file, text)
+
+    def update_record(self, **values: Any) -> None:
+        """Add to ``run.json``."""
+        record = self.read_record()
+        record.update(values)
+        write_whole(self.record_file, json.dumps(record, indent=2) + "\n")
+
+    def write_prompt(self, number: int, text: str) -> None:
+        """Keep an iteration's prompt for people to read."""
+        write_whole(self.iteration(number) / "prompt.md", text)
+
+    def write_reply(self, candidate: Candidate) -> None:
+        """Keep a candidate's last reply and its code."""
+        folder = self.iteration(candidate.iteration)
+        write_whole(folder / f"reply_{candidate.index}.md", candidate.reply)
+        if candidate.reward is not None:
+            write_whole(self.reward_file(candidate), candidate.reward.source)
+
+    def write_trial(self, trial: Trial) -> None:
+        """Keep what became of a candidate: from here on it is finished."""
+        candidate = trial.candidate
+        file = self.iteration(candidate.iteration) / f"candidate_{candidate.index}.json"
+        write_whole(file, _TRIAL.dump_json(trial, indent=2))
+
+    def write_iteration(self, number: int, summary: list[dict[str, Any]], reflection: str) -> None:
+        """Keep an iteration's table and reflection."""
+        folder = self.iteration(number)
+        write_whole(folder / "evaluations.json", json.dumps(summary, indent=2) + "\n")
+        write_whole(folder / "reflection.md", reflection)
+
+    def write_best(self, candidate: Candidate, training: int, module: str) -> None:
+        """Make a candidate the best so far."""
+        model = self.model_file(candidate, training).read_bytes()
+        write_whole(self.best_reward, module)
+        write_whole(self.best_model, model)
+        write_whole(self.root / "models" / "best.zip", model)
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        """Keep the result."""
+        write_whole(self.root / "best" / "summary.json", json.dumps(summary, indent=2) + "\n")
+
+    def discard_unfinished(self, candidate: Candidate) -> None:
+        """Remove the curves of a training that was cut off, so that they are not drawn twice."""
+        folder = self.tensorboard / f"iteration_{candidate.iteration}"
+        shutil.rmtree(folder / f"candidate_{candidate.index}", ignore_errors=True)
+
+    # -- reading ------------------------------------------------------------------------------
+
+    def read_record(self) -> dict[str, Any]:
+        """Read ``run.json``; empty if it is not there yet."""
+        if not self.record_file.exists():
+            return {}
+        try:
+            record: dict[str, Any] = json.loads(self.record_file.read_text())
+            return record
+        except (OSError, ValueError) as error:
+            raise ResultsError(f"{self.record_file} cannot be read: {error}.") from None
+
+    def read_trial(self, iteration: int, index: int) -> Trial | None:
+        """Read a finished candidate, None if it is not finished.
+
+        Raises:
+            ResultsError: the file is damaged.
+        """
+        file = self.iteration(iteration) / f"candidate_{index}.json"
+        if not file.exists():
+            return None
+        try:
+            return _TRIAL.validate_json(file.read_bytes())
+        except (OSError, ValidationError):
+            raise ResultsError(
+                f"{file} is damaged; delete it to have that candidate trained again."
+            ) from None

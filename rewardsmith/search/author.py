@@ -1,0 +1,113 @@
+"""Turn requests into candidates: ask, extract the code, check it, send errors back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from rewardsmith.errors import ProviderError
+from rewardsmith.llm.session import Session
+from rewardsmith.llm.types import Message, Reply, Request
+from rewardsmith.reward.extract import extract_code, is_cut_off
+from rewardsmith.reward.probe import probe
+from rewardsmith.search.prompts import repair_prompt
+from rewardsmith.settings import SandboxSettings
+from rewardsmith.tasks.task import RandomPlay, Task
+from rewardsmith.types import Candidate, Fault, RewardFunction, Status
+
+OnCandidate = Callable[[Candidate], None]
+
+
+class Author:
+    """Writes candidates with the help of a provider."""
+
+    def __init__(
+        self,
+        session: Session,
+        task: Task,
+        play: RandomPlay,
+        sandbox: SandboxSettings,
+        repairs: int,
+    ) -> None:
+        """Remember the means; nothing is asked yet.
+
+        Args:
+            session: the conversation with the provider.
+            task: whose fields a reward may read.
+            play: transitions to try rewards on.
+            sandbox: limits of reward processes.
+            repairs: how often an error goes back to the provider.
+        """
+        self.session = session
+        self.task = task
+        self.play = play
+        self.sandbox = sandbox
+        self.repairs = repairs
+
+    def write(self, requests: Sequence[Request], on_candidate: OnCandidate) -> list[Candidate]:
+        """Ask for one candidate per request, repairing those that fail.
+
+        Args:
+            requests: of one iteration.
+            on_candidate: told every version of every candidate.
+
+        Returns:
+            One candidate per request; those that stayed unusable carry their fault.
+        """
+        candidates: dict[int, Candidate] = {}
+        pending = list(requests)
+        for attempt in range(self.repairs + 1):
+            answers = self.session.ask(pending)
+            for request, answer in zip(pending, answers, strict=True):
+                candidate = self._candidate(request, answer)
+                candidates[request.candidate] = candidate
+                on_candidate(candidate)
+            pending = [
+                _repair(request, candidates[request.candidate], attempt + 1)
+                for request in pending
+                if _can_repair(candidates[request.candidate])
+            ]
+            if not pending:
+                break
+        return [candidates[request.candidate] for request in requests]
+
+    def _candidate(self, request: Request, answer: Reply | ProviderError) -> Candidate:
+        candidate = Candidate(
+            request.iteration, request.candidate, reward=None, attempts=request.attempt + 1
+        )
+        if isinstance(answer, ProviderError):
+            fault = Fault(Status.NO_REPLY, type(answer).__name__, str(answer))
+            return replace(candidate, fault=fault)
+        candidate = replace(candidate, reply=answer.text)
+        source = extract_code(answer.text)
+        if source is None:
+            return replace(candidate, fault=_no_code(answer))
+        reward = RewardFunction(source)
+        fault = probe(reward, self.task.layout, self.play.probe, self.sandbox)
+        return replace(candidate, reward=reward, fault=fault)
+
+
+def _no_code(reply: Reply) -> Fault:
+    if not reply.text.strip():
+        length = " (it used up all its tokens)" if reply.finish_reason == "length" else ""
+        return Fault(Status.NO_CODE, "empty_reply", f"The reply was empty{length}.")
+    if is_cut_off(reply.text):
+        message = "The reply ends inside its code block; it was cut off. Write a shorter one."
+        return Fault(Status.NO_CODE, "cut_off", message)
+    message = "The reply has no fenced Python code block with a function `compute_reward`."
+    return Fault(Status.NO_CODE, "no_code_block", message)
+
+
+def _can_repair(candidate: Candidate) -> bool:
+    return candidate.fault is not None and candidate.fault.status is not Status.NO_REPLY
+
+
+def _repair(request: Request, candidate: Candidate, attempt: int) -> Request:
+    assert candidate.fault is not None
+    said = candidate.reply.strip() or "(nothing)"
+    messages = (
+        *request.messages,
+        Message("assistant", said),
+        Message("user", repair_prompt(candidate.fault)),
+    )
+    return replace(request, messages=messages, attempt=attempt)

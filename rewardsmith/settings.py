@@ -1,0 +1,237 @@
+"""The whole configuration as typed, frozen values, checked before anything is spent.
+
+The files under ``cfg/`` hold the defaults; the classes here say what is allowed. They know
+nothing of Hydra: `rewardsmith.config` reads the files and hands a plain dict to `check`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+
+from rewardsmith.errors import ConfigurationError
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class FieldSettings(_Settings):
+    """One named slice of a transition, as a task's YAML declares it.
+
+    Attributes:
+        source: where it is read from: ``observation[0:3]``, ``desired_goal``, ``info.x_position``,
+            ``qpos[0:2]``, ``qvel``, ``body.torso`` (world position) or ``site.tip``.
+        meaning: one line for the prompt.
+        unit: of the delivered numbers.
+    """
+
+    source: str
+    meaning: str
+    unit: str = ""
+
+
+class EnvSettings(_Settings):
+    """``env``: the task."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=60)
+    id: str = Field(min_length=1)
+    description: str = Field(min_length=1)
+    success: str | None = None
+    start_state: Literal["documented", "as_released"] | None = None
+    max_episode_steps: PositiveInt | None = None
+    kwargs: dict[str, Any] = {}
+    fields: dict[str, FieldSettings] | None = None
+
+
+class Price(_Settings):
+    """Dollars per million tokens."""
+
+    prompt: NonNegativeFloat
+    completion: NonNegativeFloat
+
+
+class LLMSettings(_Settings):
+    """``llm``: who writes the rewards.
+
+    Attributes:
+        target: class that answers, from the ``_target_`` of the provider's YAML.
+        provider: name of a file in ``cfg/llm``.
+        model: as the provider spells it; None means the provider's own default.
+        base_url: of an OpenAI-compatible server; beats the variable and the provider's default.
+        base_url_variable: environment variable that replaces `default_base_url`.
+        default_base_url: the provider's own address.
+        key_variable: environment variable that holds the key.
+        key_required: False for servers that take any key.
+        temperature: passed through; None leaves it to the server.
+        max_completion_tokens: per reply, reasoning included.
+        timeout_s: per request.
+        max_retries: of one request, on rate limits, time-outs, cut connections and server errors.
+        concurrency: requests in flight.
+        max_usd: hard cap of the whole run, checked before each request; None for no cap.
+        prices: model → price; ``*`` is for every model. No entry: dollars are unknown.
+        parameters: further arguments of ``chat.completions.create``, passed through untouched.
+        replay: run directory to answer from (provider ``replay``).
+        seed: of the ``builtin`` designer; None takes ``experiment.seed``.
+    """
+
+    target: str = Field(alias="_target_")
+    provider: str
+    model: str | None
+    base_url: str | None
+    base_url_variable: str | None
+    default_base_url: str | None
+    key_variable: str | None
+    key_required: bool
+    temperature: float | None = Field(ge=0, le=2)
+    max_completion_tokens: PositiveInt
+    timeout_s: PositiveFloat
+    max_retries: NonNegativeInt
+    concurrency: PositiveInt
+    max_usd: NonNegativeFloat | None
+    prices: dict[str, Price]
+    parameters: dict[str, Any]
+    replay: str | None
+    seed: NonNegativeInt | None
+
+
+class TrainingSettings(_Settings):
+    """``training``: how a policy is trained with one candidate's reward.
+
+    Attributes:
+        target: class of the backend, from ``_target_``.
+        algorithm: name of a class of stable_baselines3 (or sb3_contrib), e.g. ``SAC``.
+        policy: None picks ``MultiInputPolicy`` for dict observations, else ``MlpPolicy``.
+        total_timesteps: environment steps that each candidate learns from.
+        learning_rate: beats ``kwargs.learning_rate``; None leaves the algorithm's default.
+        kwargs: keyword arguments of the algorithm, passed through untouched.
+        replay_buffer: ``her`` for hindsight goals relabelled with the candidate's reward, or None.
+        checkpoints: how often the policy is looked at during training; the curve's points.
+        checkpoint_episodes: episodes per look.
+        timeout_s: wall time after which a training is given up.
+        workers: trainings at once; None takes the number of cores.
+        device: torch device.
+        normalize_observations: put a running normalisation inside the policy.
+    """
+
+    target: str = Field(alias="_target_")
+    algorithm: str
+    policy: str | None
+    total_timesteps: PositiveInt
+    learning_rate: PositiveFloat | None
+    kwargs: dict[str, Any]
+    replay_buffer: Literal["her"] | None
+    checkpoints: PositiveInt
+    checkpoint_episodes: PositiveInt
+    timeout_s: PositiveFloat
+    workers: PositiveInt | None
+    device: str
+    normalize_observations: bool
+
+
+class ExperimentSettings(_Settings):
+    """``experiment``: the search.
+
+    Attributes:
+        target: class of the search strategy, from ``_target_``.
+        candidates: rewards per iteration.
+        iterations: rounds of ask, train, evaluate, reflect.
+        seeds: trainings per candidate, each with a seed of its own.
+        repairs: how often a rejected reply goes back to the provider with its error.
+        seed: everything random in the run derives from it.
+        evaluation_episodes: held-out episodes per training seed that candidates are ranked by.
+        test_episodes: further held-out episodes, of other seeds, that the result is reported on.
+        resume: run directory to go on with.
+    """
+
+    target: str = Field(alias="_target_")
+    candidates: PositiveInt
+    iterations: PositiveInt
+    seeds: PositiveInt
+    repairs: NonNegativeInt
+    seed: NonNegativeInt
+    evaluation_episodes: PositiveInt
+    test_episodes: PositiveInt
+    resume: str | None
+
+
+class SandboxSettings(_Settings):
+    """``sandbox``: limits of a reward process.
+
+    Attributes:
+        allow_weaker: go on where seccomp is missing; recorded in every result.
+        deadline_s: for one batch; the parent kills what takes longer.
+        memory_mib: address space of a reward process.
+        cpu_s: processor time of a reward process over its whole life.
+        batch_rows: rows of the shared memory, the most that one exchange holds.
+    """
+
+    allow_weaker: bool
+    deadline_s: PositiveFloat
+    memory_mib: int = Field(ge=256)
+    cpu_s: PositiveInt
+    batch_rows: int = Field(ge=64, le=65536)
+
+
+class PathSettings(_Settings):
+    """``paths``: where runs are written."""
+
+    results: str = Field(min_length=1)
+
+
+class Settings(_Settings):
+    """Everything that a run depends on."""
+
+    env: EnvSettings
+    llm: LLMSettings
+    training: TrainingSettings
+    experiment: ExperimentSettings
+    sandbox: SandboxSettings
+    paths: PathSettings
+
+    @model_validator(mode="after")
+    def _evaluation_fits(self) -> Settings:
+        if self.training.checkpoints > self.training.total_timesteps:
+            raise ValueError(
+                f"training.checkpoints is {self.training.checkpoints}, more than "
+                f"training.total_timesteps={self.training.total_timesteps}"
+            )
+        return self
+
+
+def check(values: dict[str, Any]) -> Settings:
+    """Turn a plain dict into `Settings`.
+
+    Args:
+        values: the composed configuration.
+
+    Raises:
+        ConfigurationError: a value is not allowed; one sentence names the key, the value and
+            what is allowed.
+    """
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigurationError(_sentence(first)) from None
+
+
+def _sentence(error: Any) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    if not key:
+        return str(error["ctx"]["error"]) + "."
+    if error["type"] == "missing":
+        return f"{key} is missing from the configuration."
+    allowed = error["msg"].removeprefix("Input ")
+    return f"{key} is {error['input']!r}, but it {allowed}."

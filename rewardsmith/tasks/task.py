@@ -1,0 +1,330 @@
+"""A `Task`: an environment, its named fields, its success signal, and what random play shows."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from rewardsmith.errors import TaskError
+from rewardsmith.settings import EnvSettings, FieldSettings
+from rewardsmith.tasks.docstring import describe_spaces
+from rewardsmith.tasks.wrapper import flat_action, read_record, read_source
+from rewardsmith.types import Field, FloatArray, TransitionLayout, Transitions
+
+FETCH_ID = re.compile(r"Fetch(Reach|Push|Slide|PickAndPlace)(Dense)?-v3")
+SUCCESS_KEYS = ("is_success", "success")
+GOALS = ("achieved_goal", "desired_goal")
+RANDOM_PLAY_STEPS = 1_000
+RANDOM_PLAY_EPISODES = 20
+PROBE_ROWS = 192
+HINDSIGHT_ROWS = 64
+_SOURCE = re.compile(r"(?P<raw>[A-Za-z_][\w.: -]*)(?:\[(?P<start>\d+)(?::(?P<stop>\d+))?\])?")
+_FIELD_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+
+
+@dataclass(frozen=True)
+class Task:
+    """Everything that the rest of the program knows about an environment.
+
+    Attributes:
+        settings: what it was built from; enough to build it again in another process.
+        layout: fields and widths of the transitions.
+        sources: name and width of every raw source of a state record.
+        action: what an action is, in words.
+        horizon: most steps of an episode, 0 if it has no limit.
+        success_key: key of ``info`` that says whether the task is solved now; None if there is none.
+        environment_class: the class that is really used, for the record.
+        documentation: observation, action and termination parts of its docstring, without rewards.
+    """
+
+    settings: EnvSettings
+    layout: TransitionLayout
+    sources: tuple[tuple[str, int], ...]
+    action: str
+    horizon: int
+    success_key: str | None
+    environment_class: str
+    documentation: str
+
+    @property
+    def has_goals(self) -> bool:
+        """Whether goals can be replaced in hindsight."""
+        names = {name for name, _ in self.sources}
+        return set(GOALS) <= names
+
+    @property
+    def fitness_kind(self) -> str:
+        """``success`` or ``return``."""
+        return "success" if self.success_key else "return"
+
+    def columns(self, source: str) -> slice:
+        """Columns of a raw source in a state record."""
+        start = 0
+        for name, width in self.sources:
+            if name == source:
+                return slice(start, start + width)
+            start += width
+        raise KeyError(source)
+
+    def record(self, env: gymnasium.Env, observation: Any, info: dict[str, Any]) -> FloatArray:
+        """State record (W,) of what the environment returned."""
+        return read_record(env, observation, info, [name for name, _ in self.sources])
+
+    def make(self, render_mode: str | None = None) -> gymnasium.Env:
+        """Make the environment, unwrapped but for its time limit."""
+        return make_environment(self.settings, render_mode)
+
+
+@dataclass(frozen=True)
+class RandomPlay:
+    """Transitions of a random policy, recorded once per run.
+
+    Attributes:
+        transitions: as played.
+        probe: a sample of them, some with goals replaced in hindsight.
+    """
+
+    transitions: Transitions
+    probe: Transitions
+
+
+def make_environment(settings: EnvSettings, render_mode: str | None = None) -> gymnasium.Env:
+    """Make an environment from its configuration.
+
+    Raises:
+        TaskError: there is no such id, or it cannot be built; one sentence.
+    """
+    env_id, keywords = settings.id, dict(settings.kwargs)
+    if FETCH_ID.fullmatch(env_id):
+        env_id = f"rewardsmith.tasks.fetch:{env_id}"
+        keywords["start_state"] = settings.start_state or "documented"
+    elif settings.start_state == "as_released":
+        raise TaskError(
+            f"env.start_state is 'as_released', but only the Fetch v3 ids have it, not {env_id!r}."
+        )
+    elif env_id.startswith("Fetch"):
+        import rewardsmith.tasks.fetch  # noqa: F401 - registers the ids, without the notice
+    if settings.max_episode_steps is not None:
+        keywords["max_episode_steps"] = settings.max_episode_steps
+    try:
+        return gymnasium.make(env_id, render_mode=render_mode, **keywords)
+    except gymnasium.error.NameNotFound:
+        raise TaskError(_unknown_id(settings.id)) from None
+    except Exception as error:
+        text = " ".join(str(error).split())
+        raise TaskError(
+            f"env.id={settings.id!r} cannot be built ({type(error).__name__}: {text[:300]})."
+        ) from None
+
+
+def _unknown_id(env_id: str) -> str:
+    known = sorted(name for name in gymnasium.registry if "/" not in name)
+    close = difflib.get_close_matches(env_id, known, n=3, cutoff=0.5)
+    hint = f"did you mean {', '.join(close)}?" if close else "is its package installed?"
+    return (
+        f"env.id is {env_id!r}, but no such environment is registered: {hint} "
+        "(Use module:Name-v0 for one that a module of yours registers.)"
+    )
+
+
+def build_task(settings: EnvSettings) -> Task:
+    """Build a task: make its environment once and look at what it delivers.
+
+    Raises:
+        TaskError: the environment does not deliver what the fields declare.
+    """
+    env = make_environment(settings)
+    try:
+        _check_spaces(env, settings.id)
+        observation, info = env.reset(seed=0)
+        step = env.step(env.action_space.sample())
+        info = {**info, **step[4]}
+        declared = settings.fields or _default_fields(observation)
+        sources = _sources(env, observation, info, declared)
+        layout = TransitionLayout(
+            fields=tuple(_fields(declared, sources)),
+            state_width=sum(sources.values()),
+            action_width=flat_action(env.action_space.sample()).size,
+        )
+        environment_class = type(env.unwrapped)
+        return Task(
+            settings=settings,
+            layout=layout,
+            sources=tuple(sources.items()),
+            action=_describe_action(env.action_space),
+            horizon=(env.spec.max_episode_steps or 0) if env.spec else 0,
+            success_key=next((key for key in SUCCESS_KEYS if key in info), None),
+            environment_class=f"{environment_class.__module__}.{environment_class.__qualname__}",
+            documentation="" if settings.fields else describe_spaces(environment_class),
+        )
+    finally:
+        env.close()
+
+
+def _check_spaces(env: gymnasium.Env, env_id: str) -> None:
+    spaces = gymnasium.spaces
+    simple = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+    observation = env.observation_space
+    parts = observation.values() if isinstance(observation, spaces.Dict) else [observation]
+    for space in [*parts, env.action_space]:
+        if not isinstance(space, simple):
+            raise TaskError(
+                f"env.id={env_id!r} has a {type(space).__name__} space; supported are Box, "
+                "Discrete, MultiDiscrete, MultiBinary, and a flat Dict of them for observations."
+            )
+
+
+def _describe_action(space: gymnasium.Space) -> str:
+    if isinstance(space, gymnasium.spaces.Box):
+        low, high = space.low.ravel(), space.high.ravel()
+        if np.ptp(low) == 0 and np.ptp(high) == 0:
+            return f"an array of {low.size} numbers from {low[0]:g} to {high[0]:g}"
+        ranges = ", ".join(f"{a:g} to {b:g}" for a, b in zip(low, high, strict=True))
+        return f"an array of {low.size} numbers ({ranges})"
+    if isinstance(space, gymnasium.spaces.Discrete):
+        return (
+            f"a whole number from {space.start} to {space.start + space.n - 1}, given to the "
+            "reward as an array of one number"
+        )
+    return f"{space}, given to the reward as an array of numbers"
+
+
+def _default_fields(observation: Any) -> dict[str, FieldSettings]:
+    names = list(observation) if isinstance(observation, dict) else ["observation"]
+    meanings = {
+        "observation": "the whole observation vector, as described below",
+        "achieved_goal": "what has been achieved, to be compared with desired_goal",
+        "desired_goal": "the goal of this episode",
+    }
+    return {
+        name: FieldSettings(source=name, meaning=meanings.get(name, f"observation part {name!r}"))
+        for name in names
+        if _FIELD_NAME.fullmatch(name)
+    }
+
+
+def _parse_source(name: str, source: str) -> tuple[str, int | None, int | None]:
+    match = _SOURCE.fullmatch(source)
+    if match is None:
+        raise TaskError(
+            f"env.fields.{name}.source is {source!r}, but it must look like observation[0:3], "
+            "desired_goal, info.KEY, qpos[0], qvel, body.NAME or site.NAME."
+        )
+    if "reward" in match["raw"].lower():
+        raise TaskError(
+            f"env.fields.{name}.source is {source!r}, but a reward of the environment must not "
+            "be shown to the language model."
+        )
+    start = None if match["start"] is None else int(match["start"])
+    return match["raw"], start, None if match["stop"] is None else int(match["stop"])
+
+
+def _sources(
+    env: gymnasium.Env,
+    observation: Any,
+    info: dict[str, Any],
+    declared: dict[str, FieldSettings],
+) -> dict[str, int]:
+    """Width of every raw source, whole observation first (the statistics need it)."""
+    whole = list(observation) if isinstance(observation, dict) else ["observation"]
+    wanted = whole + [_parse_source(name, item.source)[0] for name, item in declared.items()]
+    widths: dict[str, int] = {}
+    for source in dict.fromkeys(wanted):
+        key = source.partition(".")[2]
+        try:
+            if source.startswith("info.") and key not in info:
+                raise KeyError(key)
+            value = read_source(env, observation, info, source)
+            widths[source] = int(np.asarray(value, dtype=np.float64).size)
+        except (KeyError, AttributeError, TypeError, ValueError):
+            raise TaskError(
+                f"{env.unwrapped.spec.id if env.unwrapped.spec else 'The environment'} does not "
+                f"deliver {source!r}, which a field of env.fields reads."
+            ) from None
+    return widths
+
+
+def _fields(declared: dict[str, FieldSettings], sources: dict[str, int]) -> list[Field]:
+    starts = dict(zip(sources, np.cumsum([0, *sources.values()]).tolist(), strict=False))
+    fields = []
+    for name, item in declared.items():
+        if not _FIELD_NAME.fullmatch(name):
+            raise TaskError(
+                f"env.fields.{name} is not a field name: use lower-case letters, digits and "
+                "underscores, at most 40."
+            )
+        raw, start, stop = _parse_source(name, item.source)
+        first = start or 0
+        last = sources[raw] if start is None else first + 1 if stop is None else stop
+        if not first < last <= sources[raw]:
+            raise TaskError(
+                f"env.fields.{name}.source is {item.source!r}, but {raw} has "
+                f"{sources[raw]} numbers."
+            )
+        scalar = (start is not None and stop is None) or (start is None and sources[raw] == 1)
+        base = starts[raw]
+        fields.append(
+            Field(name, item.source, base + first, base + last, scalar, item.unit, item.meaning)
+        )
+    return fields
+
+
+def play_randomly(task: Task, seed: int) -> RandomPlay:
+    """Record transitions of a random policy.
+
+    Args:
+        task: to play.
+        seed: of the environment and of the policy.
+    """
+    env = task.make()
+    try:
+        env.action_space.seed(seed)
+        steps: list[tuple[FloatArray, FloatArray, FloatArray, bool, int]] = []
+        for episode in range(RANDOM_PLAY_EPISODES):
+            observation, info = env.reset(seed=seed + episode)
+            state, done = task.record(env, observation, info), False
+            limit = RANDOM_PLAY_STEPS * (episode + 1) // RANDOM_PLAY_EPISODES
+            while not done and len(steps) < limit:
+                action = env.action_space.sample()
+                observation, _, terminated, truncated, info = env.step(action)
+                next_state = task.record(env, observation, info)
+                steps.append((state, flat_action(action), next_state, terminated, episode))
+                state, done = next_state, terminated or truncated
+    finally:
+        env.close()
+    state_rows, actions, next_rows, ends, episodes = zip(*steps, strict=True)
+    transitions = Transitions(
+        np.array(state_rows), np.array(actions), np.array(next_rows), np.array(ends, dtype=bool)
+    )
+    return RandomPlay(transitions, _probe_sample(task, transitions, np.array(episodes), seed))
+
+
+def _probe_sample(
+    task: Task, transitions: Transitions, episodes: np.ndarray, seed: int
+) -> Transitions:
+    """A sample of real transitions; where there are goals, some with goals met in hindsight."""
+    generator = np.random.default_rng(seed)
+    count = len(transitions)
+    rows = np.sort(generator.choice(count, size=min(PROBE_ROWS, count), replace=False))
+    if not task.has_goals:
+        return transitions[rows]
+    goals = task.columns("desired_goal")
+    late = np.sort(generator.choice(count, size=min(HINDSIGHT_ROWS, count), replace=False))
+    hindsight = transitions[late]
+    # the goal is where the episode's last recorded step arrived
+    ends = np.searchsorted(episodes, episodes[late], side="right") - 1
+    achieved = transitions.next_state[ends][:, task.columns("achieved_goal")]
+    hindsight.state[:, goals] = achieved
+    hindsight.next_state[:, goals] = achieved
+    plain = transitions[rows]
+    return Transitions(
+        np.concatenate([plain.state, hindsight.state]),
+        np.concatenate([plain.action, hindsight.action]),
+        np.concatenate([plain.next_state, hindsight.next_state]),
+        np.concatenate([plain.terminated, hindsight.terminated]),
+    )
