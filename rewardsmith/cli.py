@@ -83,6 +83,7 @@ def _design(config: DictConfig, console: Console) -> int:
         settings.training.workers or _cores(), without_secrets({**environment, **os.environ})
     )
     backend_class = configuration.find_class(settings.training.target)
+    backend_class.check(settings, executor)
     strategy_class = configuration.find_class(settings.experiment.target)
     resumed = run is not None
     run = run or RunDirectory.create(Path(settings.paths.results), settings.env.name)
@@ -92,7 +93,6 @@ def _design(config: DictConfig, console: Console) -> int:
     if not resumed:
         run.write_config(configuration.to_yaml(settings))
     run.update_record(**_record(settings, task, provider, layers))
-    backend.check()
     recorded = read_exchanges(run.root)
     session = Session(
         provider,
@@ -168,7 +168,7 @@ def _cores() -> int:
 
 def _record(settings: Settings, task: Any, provider: Provider, layers: Any) -> dict[str, Any]:
     """What a later reader needs to judge a run, or to repeat it."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for package in PACKAGES:
         try:
             versions[package] = metadata.version(package)

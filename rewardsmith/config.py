@@ -17,7 +17,6 @@ from omegaconf.errors import OmegaConfBaseException
 from rewardsmith.errors import ConfigurationError
 from rewardsmith.settings import Settings, check
 
-
 _ABSENT = object()
 
 
@@ -38,7 +37,9 @@ def find_class(target: str) -> Any:
     try:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigurationError(f"_target_ is {target!r}, which cannot be imported: {error}.") from None
+        raise ConfigurationError(
+            f"_target_ is {target!r}, which cannot be imported: {error}."
+        ) from None
 
 
 def task_overrides() -> list[str]:

@@ -23,7 +23,7 @@ from rewardsmith.llm.types import Provider, Usage
 from rewardsmith.loop import Result
 from rewardsmith.results import RunDirectory
 from rewardsmith.settings import Settings
-from rewardsmith.types import Candidate, Fitness, Status, Trial
+from rewardsmith.types import Candidate, Fitness, Trial
 
 LABEL_WIDTH = 10
 
@@ -245,11 +245,13 @@ class Console:
             )
         self._live.update(table)
 
-    # -- the end ------------------------------------------------------------------------------------
+    # -- the end --------------------------------------------------------------------------------
 
     def result(self, result: Result, task: Any, run: RunDirectory) -> None:
         """The final table, and where everything is."""
-        table = Table(title="all candidates, on the episodes they were ranked by", title_justify="left")
+        table = Table(
+            title="all candidates, on the episodes they were ranked by", title_justify="left"
+        )
         table.add_column("candidate")
         table.add_column("outcome")
         table.add_column(f"{task.fitness_kind} [95 %]")

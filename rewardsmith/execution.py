@@ -126,7 +126,7 @@ class LocalExecutor:
     def _start(self, job: Job) -> _Running:
         job.log.parent.mkdir(parents=True, exist_ok=True)
         read, write = os.pipe()
-        variables = {name: "1" for name in THREAD_VARIABLES}
+        variables = dict.fromkeys(THREAD_VARIABLES, "1")
         path = os.pathsep.join(dict.fromkeys([_package_root(), *filter(None, sys.path)]))
         with job.log.open("ab") as log:
             process = subprocess.Popen(

@@ -6,6 +6,7 @@ nothing of Hydra: `rewardsmith.config` reads the files and hands a plain dict to
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 from pydantic import (
@@ -17,6 +18,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -53,6 +55,12 @@ class EnvSettings(_Settings):
     max_episode_steps: PositiveInt | None = None
     kwargs: dict[str, Any] = {}
     fields: dict[str, FieldSettings] | None = None
+
+    @field_validator("name", mode="before")
+    @classmethod
+    def _folder_name(cls, name: Any) -> Any:
+        """An id may serve as a name: ``ALE/Pong-v5`` becomes ``ALE-Pong-v5``."""
+        return re.sub(r"[/:]+", "-", name) if isinstance(name, str) else name
 
 
 class Price(_Settings):
@@ -114,8 +122,9 @@ class TrainingSettings(_Settings):
         algorithm: name of a class of stable_baselines3 (or sb3_contrib), e.g. ``SAC``.
         policy: None picks ``MultiInputPolicy`` for dict observations, else ``MlpPolicy``.
         total_timesteps: environment steps that each candidate learns from.
-        learning_rate: beats ``kwargs.learning_rate``; None leaves the algorithm's default.
+        learning_rate: None leaves it to `kwargs`, `tuned` and the algorithm, in this order.
         kwargs: keyword arguments of the algorithm, passed through untouched.
+        tuned: measured keyword arguments per algorithm, where `kwargs` does not say otherwise.
         replay_buffer: ``her`` for hindsight goals relabelled with the candidate's reward, or None.
         checkpoints: how often the policy is looked at during training; the curve's points.
         checkpoint_episodes: episodes per look.
@@ -131,6 +140,7 @@ class TrainingSettings(_Settings):
     total_timesteps: PositiveInt
     learning_rate: PositiveFloat | None
     kwargs: dict[str, Any]
+    tuned: dict[str, dict[str, Any]]
     replay_buffer: Literal["her"] | None
     checkpoints: PositiveInt
     checkpoint_episodes: PositiveInt
@@ -138,6 +148,14 @@ class TrainingSettings(_Settings):
     workers: PositiveInt | None
     device: str
     normalize_observations: bool
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Keyword arguments of the algorithm."""
+        chosen = {**self.tuned.get(self.algorithm, {}), **self.kwargs}
+        if self.learning_rate is not None:
+            chosen["learning_rate"] = self.learning_rate
+        return chosen
 
 
 class ExperimentSettings(_Settings):
@@ -233,5 +251,7 @@ def _sentence(error: Any) -> str:
         return str(error["ctx"]["error"]) + "."
     if error["type"] == "missing":
         return f"{key} is missing from the configuration."
-    allowed = error["msg"].removeprefix("Input ")
+    allowed = (
+        error["msg"].removeprefix("Input ").removeprefix("String ").removeprefix("Value error, ")
+    )
     return f"{key} is {error['input']!r}, but it {allowed}."

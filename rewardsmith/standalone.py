@@ -95,4 +95,3 @@ def _wrapper_text() -> str:
 def _imports(source: str) -> str:
     """A reward may use ``math`` and, in its annotations, ``typing`` without importing them."""
     return "import math\n\n\n" if "math." in source else "\n"
-

@@ -1,8 +1,7 @@
 """Write the seccomp filters of the reward process with libseccomp.
 
-Run once after changing the list below: ``pip install pyseccomp && python scripts/make_seccomp_filter.py``.
-The filters are shipped as they come out, one file per architecture, and loaded by
-`rewardsmith.reward.lockdown`.
+Run once after changing the list below, with pyseccomp installed. The filters are shipped as they
+come out, one file per architecture, and loaded by `rewardsmith.reward.lockdown`.
 """
 
 from __future__ import annotations

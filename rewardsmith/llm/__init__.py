@@ -1,0 +1,1 @@
+"""Providers that write rewards: language models, a recorded run, the built-in designer."""

@@ -24,7 +24,9 @@ MAX_TERMS = 5
 GOAL_WEIGHT = 4.0
 """How much likelier a distance to a goal is picked than another."""
 
-_LINE = re.compile(r"^    (?P<name>[a-z]\w*) = (?P<weight>\d+(?:\.\d+)?) \* \((?P<body>.+)\)$", re.M)
+_LINE = re.compile(
+    r"^    (?P<name>[a-z]\w*) = (?P<weight>\d+(?:\.\d+)?) \* \((?P<body>.+)\)$", re.M
+)
 _KERNEL = re.compile(r"(?P<before>np\.exp\(-|np\.tanh\()(?P<number>\d+(?:\.\d+)?) \*")
 
 

@@ -1,0 +1,1 @@
+"""What is asked for next: strategies, prompts, and the author that makes candidates of replies."""

@@ -83,8 +83,8 @@ class Author:
         if source is None:
             return replace(candidate, fault=_no_code(answer))
         reward = RewardFunction(source)
-        fault = probe(reward, self.task.layout, self.play.probe, self.sandbox)
-        return replace(candidate, reward=reward, fault=fault)
+        found = probe(reward, self.task.layout, self.play.probe, self.sandbox)
+        return replace(candidate, reward=reward, fault=found)
 
 
 def _no_code(reply: Reply) -> Fault:

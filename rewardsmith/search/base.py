@@ -39,9 +39,6 @@ def _merit(trial: Trial) -> tuple[float, float]:
     evaluation = trial.evaluation
     assert evaluation.fitness is not None
     points = [
-        point.success
-        for curve in evaluation.curves
-        for point in curve
-        if point.success is not None
+        point.success for curve in evaluation.curves for point in curve if point.success is not None
     ]
     return evaluation.fitness.mean, sum(points) / len(points) if points else 0.0

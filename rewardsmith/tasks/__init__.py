@@ -1,0 +1,1 @@
+"""Environments: their fields, their success signal, the Fetch v3 ids."""

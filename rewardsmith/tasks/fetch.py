@@ -42,7 +42,9 @@ class _StartState:
             kwargs: of the v4 environment.
         """
         if start_state not in START_STATES:
-            raise ValueError(f"start_state is {start_state!r}, but it must be one of {START_STATES}")
+            raise ValueError(
+                f"start_state is {start_state!r}, but it must be {' or '.join(START_STATES)}"
+            )
         super().__init__(**kwargs)
         if start_state == "as_released":
             # v3 left the simulation as mj_resetData makes it; restoring these values does nothing.

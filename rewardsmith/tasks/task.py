@@ -37,7 +37,7 @@ class Task:
         sources: name and width of every raw source of a state record.
         action: what an action is, in words.
         horizon: most steps of an episode, 0 if it has no limit.
-        success_key: key of ``info`` that says whether the task is solved now; None if there is none.
+        success_key: key of ``info`` that says whether the task is solved; None if there is none.
         environment_class: the class that is really used, for the record.
         documentation: observation, action and termination parts of its docstring, without rewards.
     """

@@ -138,7 +138,7 @@ class RewardWrapper(gymnasium.Wrapper):
             )
         numbers = np.array([item["transition"] for item in infos])
         if numbers.min() < self._count - self._capacity:
-            raise KeyError("a transition is no longer stored: capacity is below the replay buffer's")
+            raise KeyError("a transition is gone: capacity is smaller than the replay buffer")
         state, action, next_state = (part[numbers % self._capacity] for part in self._memory)
         state[:, self._columns["desired_goal"]] = desired_goal
         next_state[:, self._columns["desired_goal"]] = desired_goal

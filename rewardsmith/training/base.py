@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from rewardsmith.execution import LocalExecutor
+from rewardsmith.settings import Settings
 from rewardsmith.types import Candidate, Evaluation
 
 OnProgress = Callable[[Candidate, dict[str, Any]], None]
@@ -14,8 +16,9 @@ OnEvaluated = Callable[[Candidate, Evaluation], None]
 class Backend(Protocol):
     """Trains candidates and measures them by the task's own success."""
 
-    def check(self) -> None:
-        """Find out whether a training could start, before anything is spent.
+    @staticmethod
+    def check(settings: Settings, executor: LocalExecutor) -> None:
+        """Find out whether a training could start, before anything is spent or written.
 
         Raises:
             ConfigurationError: it could not; one sentence.

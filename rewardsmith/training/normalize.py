@@ -30,6 +30,10 @@ class RunningNormalization(nn.Module):
         2.0
     """
 
+    running_mean: torch.Tensor
+    running_var: torch.Tensor
+    running_count: torch.Tensor
+
     def __init__(self, mean: list[float], std: list[float], prior: float) -> None:
         """Start from known statistics.
 

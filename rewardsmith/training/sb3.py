@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -34,18 +36,20 @@ class StableBaselines3:
         self.run = run
         self.executor = executor
 
-    def check(self) -> None:
-        """Build the learner once, in a worker, before anything is asked or trained.
+    @staticmethod
+    def check(settings: Settings, executor: LocalExecutor) -> None:
+        """Build the learner once, in a worker; see `Backend.check`.
 
         Raises:
             ConfigurationError: it cannot be built.
         """
         payload = {
-            "env": self.settings.env.model_dump(),
-            "training": self.settings.training.model_dump(by_alias=True),
+            "env": settings.env.model_dump(),
+            "training": settings.training.model_dump(by_alias=True),
         }
-        job = Job("check", f"{_WORKER}:check", payload, self.run.root / "check.log")
-        outcome = self.executor.run([job])["check"]
+        with tempfile.TemporaryDirectory() as folder:
+            job = Job("check", f"{_WORKER}:check", payload, Path(folder) / "log.txt")
+            outcome = executor.run([job])["check"]
         if outcome.error is not None:
             raise ConfigurationError(str(outcome.error))
 
@@ -76,8 +80,7 @@ class StableBaselines3:
             on_progress(owners[name], {**data, "training": _training_number(name)})
 
         jobs = [
-            self._job(name, candidate, _training_number(name))
-            for name, candidate in owners.items()
+            self._job(name, candidate, _training_number(name)) for name, candidate in owners.items()
         ]
         self.executor.run(jobs, progress, done)
 
@@ -145,7 +148,9 @@ def _training_number(name: str) -> int:
 def _fault_of(outcome: Outcome) -> Fault | None:
     if outcome.error is not None:
         return _worker_fault(outcome.error, outcome.timed_out)
-    return None if outcome.value["fault"] is None else _FAULT.validate_python(outcome.value["fault"])
+    return (
+        None if outcome.value["fault"] is None else _FAULT.validate_python(outcome.value["fault"])
+    )
 
 
 def _worker_fault(error: WorkerError, timed_out: bool) -> Fault:

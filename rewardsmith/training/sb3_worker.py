@@ -146,11 +146,12 @@ def _fit(
     """Learn; give what went wrong, if anything."""
     try:
         process.load(RewardFunction(payload.source))
-        env = Monitor(RewardWrapper(task.make(), task.sources, _caller(process), _capacity(payload.training)))
+        env = Monitor(
+            RewardWrapper(task.make(), task.sources, _caller(process), _capacity(payload.training))
+        )
         watch.model = build_model(task, env, play, payload.training, payload.seed)
         watch.model.set_logger(configure(payload.tensorboard, ["tensorboard"]))
         watch.model.learn(payload.training.total_timesteps, callback=watch, log_interval=4)
-        watch.check()
         env.close()
     except Diverged:
         return _diverged()
@@ -182,7 +183,7 @@ def _capacity(settings: TrainingSettings) -> int:
     """Transitions kept for relabelling: as many as the replay buffer can hold."""
     if settings.replay_buffer != "her":
         return 0
-    return int(settings.kwargs.get("buffer_size", settings.total_timesteps + 1_000))
+    return int(settings.arguments.get("buffer_size", settings.total_timesteps + 1_000))
 
 
 def find_algorithm(name: str) -> type[BaseAlgorithm]:
@@ -195,7 +196,7 @@ def find_algorithm(name: str) -> type[BaseAlgorithm]:
 
     places: list[Any] = [stable_baselines3]
     try:
-        import sb3_contrib  # type: ignore[import-not-found]
+        import sb3_contrib
 
         places.append(sb3_contrib)
     except ImportError:
@@ -223,10 +224,8 @@ def build_model(
     Raises:
         ConfigurationError: it does not take them, or does not suit the environment.
     """
-    kwargs = dict(settings.kwargs)
+    kwargs = settings.arguments
     algorithm = find_algorithm(settings.algorithm)
-    if settings.learning_rate is not None:
-        kwargs["learning_rate"] = settings.learning_rate
     if settings.normalize_observations:
         kwargs["policy_kwargs"] = {
             "features_extractor_class": normalize.NormalizedFeatures,
@@ -251,11 +250,11 @@ def build_model(
     dictionary = isinstance(env.observation_space, gymnasium.spaces.Dict)
     policy = settings.policy or ("MultiInputPolicy" if dictionary else "MlpPolicy")
     try:
-        return algorithm(policy, env, seed=seed, device=settings.device, **kwargs)  # type: ignore[arg-type]
+        return algorithm(policy, env, seed=seed, device=settings.device, **kwargs)
     except (TypeError, AssertionError, AttributeError) as error:
         text = " ".join(str(error).split())
         raise ConfigurationError(
-            f"{settings.algorithm} cannot be built with training.kwargs={settings.kwargs} "
+            f"{settings.algorithm} cannot be built with {settings.arguments} "
             f"for {task.settings.id}: {text}"
         ) from None
 
@@ -337,13 +336,19 @@ class _Watch(BaseCallback):
                 self.logger.record_mean(f"reward/{name}", value)
         if not np.all(np.isfinite(self.locals["actions"])):
             raise Diverged
-        if self.num_timesteps >= self._every * (len(self.curve) + 1):
+        total = self.payload.training.total_timesteps
+        if self._every * (len(self.curve) + 1) <= self.num_timesteps < total:
             self.check()
             self._checkpoint()
         if time.monotonic() - self._reported > PROGRESS_S:
             self._reported = time.monotonic()
             self.report({"timesteps": self.num_timesteps})
         return True
+
+    def _on_training_end(self) -> None:
+        """The last look comes after the last update."""
+        self.check()
+        self._checkpoint()
 
     # -- looks at the policy --------------------------------------------------------------------
 
@@ -395,10 +400,8 @@ class _Watch(BaseCallback):
 
     def restore_best(self) -> None:
         """Go back to the weights whose own return was the highest."""
-        if not self.curve:
-            self._checkpoint()
-        if self._best is not None:
-            self.model.policy.load_state_dict(self._best[1])
+        assert self._best is not None
+        self.model.policy.load_state_dict(self._best[1])
 
     def finish(self, score: float) -> None:
         """Log the fitness and write everything out."""
