@@ -17,11 +17,12 @@ from rewardsmith.tasks.task import Task
 from rewardsmith.tasks.wrapper import flat_action
 from rewardsmith.types import Fitness, Transitions
 
-TRAINING_SEEDS = 0
 CHECKPOINT_SEEDS = 1_000_000_000
 RANKING_SEEDS = 1_400_000_000
 TEST_SEEDS = 1_800_000_000
 CONFIDENCE = 0.95
+ENDLESS_STEPS = 10_000
+"""Where an episode is cut off in an environment that has no time limit."""
 
 Policy = Callable[[Any], Any]
 """Observation → action."""
@@ -40,6 +41,11 @@ class Episodes:
     successes: list[bool]
     returns: list[float]
     lengths: list[int]
+
+
+def training_seed(run_seed: int, training: int) -> int:
+    """Seed of one of a run's trainings, below all held-out seeds."""
+    return (run_seed * 1_000 + training) % CHECKPOINT_SEEDS
 
 
 def held_out_seeds(start: int, run_seed: int, count: int) -> range:
@@ -79,7 +85,7 @@ def run_episodes(
 def _play(task: Task, env: Any, policy: Policy, seed: int) -> tuple[list[Any], float, Any]:
     observation, info = env.reset(seed=seed)
     state, done, total, rows = task.record(env, observation, info), False, 0.0, []
-    while not done:
+    while not done and len(rows) < (task.horizon or ENDLESS_STEPS):
         action = policy(observation)
         observation, reward, terminated, truncated, info = env.step(action)
         next_state = task.record(env, observation, info)

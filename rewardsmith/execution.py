@@ -74,6 +74,7 @@ class _Running:
     buffer: bytes = b""
     outcome: Outcome | None = None
     timed_out: bool = False
+    ended: bool = False
 
 
 @dataclass
@@ -114,7 +115,7 @@ class LocalExecutor:
                     running = self._start(waiting.popleft())
                     selector.register(running.pipe, selectors.EVENT_READ, running)
                 self._pump(selector, on_progress)
-                for running in [item for item in self._running if item.outcome is not None]:
+                for running in [item for item in self._running if item.ended]:
                     self._running.remove(running)
                     outcomes[running.job.name] = running.outcome  # type: ignore[assignment]
                     on_done(running.job.name, running.outcome)  # type: ignore[arg-type]
@@ -181,6 +182,7 @@ class LocalExecutor:
         """The pipe has ended: so has the worker, or it is about to."""
         os.close(running.pipe)
         code = running.process.wait()
+        running.ended = True
         if running.outcome is None:
             reason = _exit_reason(code, running.job.log)
             if running.timed_out:

@@ -74,8 +74,8 @@ def standalone_module(trial: Trial, task: Task, author: str) -> str:
     )
     header = _HEADER.format(
         env_id=task.settings.id,
-        author=author,
-        description=task.settings.description.strip(),
+        author=_quoted(author),
+        description=_quoted(task.settings.description.strip()),
         origin=origin,
     )
     fields = {item.name: (item.start, item.stop, item.scalar) for item in task.layout.fields}
@@ -83,6 +83,11 @@ def standalone_module(trial: Trial, task: Task, author: str) -> str:
     sources = "".join(f"    {item},\n" for item in task.sources)
     footer = _FOOTER.format(fields=f"{{\n{lines}}}", sources=f"[\n{sources}]")
     return header + _wrapper_text() + "\n\n" + _imports(reward.source) + reward.source + footer
+
+
+def _quoted(text: str) -> str:
+    """Text of the user's own, made fit to stand in a docstring."""
+    return text.replace("\\", "\\\\").replace('"""', "'''")
 
 
 def _wrapper_text() -> str:

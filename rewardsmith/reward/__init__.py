@@ -1,0 +1,1 @@
+"""Rewards: the dialect, the locked-down process that calls them, the probe."""

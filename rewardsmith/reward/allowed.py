@@ -52,7 +52,7 @@ METHODS = frozenset(
     """
     all any append argmax argmin argsort astype clip copy cumsum cumprod dot extend flatten get item
     items keys max mean min nonzero prod ptp ravel repeat reshape round squeeze std sum swapaxes
-    take tolist transpose values var
+    take tolist transpose update values var
     """.split()
 )
 ATTRIBUTES = frozenset({"shape", "ndim", "size", "T", "dtype"})

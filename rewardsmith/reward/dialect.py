@@ -228,10 +228,18 @@ class _Module:
         self.fields = fields
         self.functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
         self.function_names = frozenset(node.name for node in self.functions)
-        self.constants = frozenset(_stored_names(self._top_level(ast.Assign)))
+        stored = list(_stored_names(self._top_level(ast.Assign)))
+        self.constants = frozenset(stored)
+        self.numbers = {name for name in self._named_numbers() if stored.count(name) == 1}
 
     def _top_level(self, kind: type[ast.stmt]) -> list[ast.stmt]:
         return [node for node in self.tree.body if isinstance(node, kind)]
+
+    def _named_numbers(self) -> Iterator[str]:
+        """Names of top-level constants that are plain numbers: fit to be defaults."""
+        for node in self.tree.body:
+            if isinstance(node, ast.Assign) and _is_plain(node.value):
+                yield from (item.id for item in node.targets if isinstance(item, ast.Name))
 
     def check(self) -> None:
         for node in self.tree.body:
@@ -263,12 +271,15 @@ class _Module:
             raise Violation("signature", entries[0])
 
     def _check_function(self, function: ast.FunctionDef, outer: frozenset[str]) -> None:
+        if getattr(function, "type_params", None):  # `def f[T](x)`, Python 3.12 and later
+            raise Violation("expression", function)
         if function.decorator_list:
             raise Violation("decorator", function.decorator_list[0])
         if function.args.vararg or function.args.kwarg:
             raise Violation("star", function)
         for default in [*function.args.defaults, *function.args.kw_defaults]:
-            if default is not None and not _is_plain(default):
+            named = isinstance(default, ast.Name) and default.id in self.numbers
+            if default is not None and not named and not _is_plain(default):
                 raise Violation("mutable_default", default)
         parameters = {item.arg for item in _arguments(function.args)}
         for name in parameters:
@@ -276,7 +287,8 @@ class _Module:
                 raise Violation("rebound_name", function)
         own = parameters | set(_stored_names(function.body))
         is_entry = function.name == ENTRY
-        scope = _Scope(self, outer | own, self.fields if is_entry else None, own)
+        dicts = _fresh_dicts(function.body) - parameters
+        scope = _Scope(self, outer | own, self.fields if is_entry else None, own, dicts)
         for statement in function.body:
             if isinstance(statement, ast.FunctionDef):
                 self._check_function(statement, outer | own)
@@ -315,6 +327,26 @@ def _stored_names(statements: list[ast.stmt]) -> Iterator[str]:
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.id
         pending.extend(ast.iter_child_nodes(node))
+
+
+def _fresh_dicts(statements: list[ast.stmt]) -> set[str]:
+    """Names that are only ever bound to a new dict, so that nothing else is changed with them."""
+    stored = list(_stored_names(statements))
+    fresh = [
+        target.id
+        for statement in statements
+        for node in ast.walk(statement)
+        if isinstance(node, ast.Assign) and _is_new_dict(node.value)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    ]
+    return {name for name in fresh if stored.count(name) <= fresh.count(name)}
+
+
+def _is_new_dict(node: ast.expr) -> bool:
+    if isinstance(node, ast.Call):
+        return isinstance(node.func, ast.Name) and node.func.id == "dict"
+    return isinstance(node, (ast.Dict, ast.DictComp))
 
 
 def _statement_reason(node: ast.AST, otherwise: str) -> str:
@@ -392,10 +424,12 @@ class _Scope:
         names: frozenset[str] | set[str],
         fields: frozenset[str] | None,
         own: set[str] | frozenset[str] = frozenset(),
+        dicts: set[str] | frozenset[str] = frozenset(),
     ) -> None:
         self.module = module
         self.names = names | module.constants
         self.own = own or names
+        self.dicts = dicts
         self.fields = fields
         self.loops = 1
 
@@ -436,17 +470,17 @@ class _Scope:
         self.block(node.orelse)
 
     def bare_expression(self, node: ast.Expr) -> None:
-        """``parts.append(x)`` is the only call that means something without its value."""
+        """``parts.append(x)`` and its like are the only calls that mean something alone."""
         call = node.value
-        fills_list = (
+        fills = (
             isinstance(call, ast.Call)
             and isinstance(call.func, ast.Attribute)
-            and call.func.attr in ("append", "extend")
+            and call.func.attr in ("append", "extend", "update")
             and isinstance(call.func.value, ast.Name)
         )
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Name):
             self.expression(call)  # names the better reason, e.g. an unknown name
-        if not fills_list:
+        if not fills:
             inner = _EXPRESSION_REASONS.get(type(call))
             if inner is None and isinstance(call, ast.Call):
                 self.expression(call)
@@ -625,9 +659,7 @@ class _Scope:
 
     def dictionary(self, node: ast.Dict) -> None:
         for key, value in zip(node.keys, node.values, strict=True):
-            if key is None:
-                raise Violation("star", node)
-            self.key(key)
+            self.key(key)  # None in `{**parts}`
             self.expression(value)
 
     # -- calls ------------------------------------------------------------------------------
@@ -693,6 +725,8 @@ class _Scope:
             self.expression(owner)
             if function.attr not in allowed.METHODS:
                 raise Violation("attribute", function)
+            if function.attr == "update" and getattr(owner, "id", "") not in self.dicts:
+                raise Violation("assign_target", function)
         return allowed.NUMPY_KEYWORDS
 
     @staticmethod

@@ -24,7 +24,7 @@ def extract_code(reply: str) -> str | None:
         >>> extract_code("I would rather not.") is None
         True
     """
-    text = reply.replace("\r\n", "\n")
+    text = _plain(reply)
     blocks = _blocks(text)
     for wanted in (_ENTRY, re.compile(r"^[ \t]*def[ \t]", re.MULTILINE)):
         found = [code for language, code in blocks if language in _PYTHON and wanted.search(code)]
@@ -37,7 +37,13 @@ def extract_code(reply: str) -> str | None:
 
 def is_cut_off(reply: str) -> bool:
     """Tell whether a reply ends inside a code fence."""
-    return len(_FENCE.findall(reply.replace("\r\n", "\n"))) % 2 == 1
+    return len(_FENCE.findall(_plain(reply))) % 2 == 1
+
+
+def _plain(reply: str) -> str:
+    """With one kind of line end, and without lone surrogates, which no file could hold."""
+    text = reply.replace("\r\n", "\n").replace("\r", "\n")
+    return text.encode(errors="replace").decode()
 
 
 def _blocks(text: str) -> list[tuple[str, str]]:

@@ -32,7 +32,7 @@ class RewardFailure(RewardsmithError):
                 outside the source is ignored.
             details: fill the blanks of the sentence.
         """
-        lines = source.splitlines()
+        lines = source.encode(errors="replace").decode().split("\n")  # as Python counts them
         line, column, end_line, end_column = place
         self.reason = reason
         self.line = line if 0 < line <= len(lines) else 0

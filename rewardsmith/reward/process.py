@@ -18,7 +18,7 @@ import numpy as np
 
 import rewardsmith
 from rewardsmith.errors import SandboxUnavailable
-from rewardsmith.reward import lockdown, reasons, wire
+from rewardsmith.reward import dialect, lockdown, reasons, wire
 from rewardsmith.reward.failure import RewardFailure
 from rewardsmith.settings import SandboxSettings
 from rewardsmith.types import FloatArray, RewardFunction, Rewards, TransitionLayout
@@ -191,8 +191,8 @@ class RewardProcess:
         Raises:
             RewardFailure: the source is rejected.
         """
-        self._source = reward.source
-        if len(reward.source) > 4 * 16_000:  # keep what is sent bounded; the dialect says the rest
+        self._source, self.names = reward.source, ()
+        if len(reward.source) > dialect.MAX_LENGTH:  # so that it fits into a pipe: no blocking
             raise RewardFailure("too_long")
         text = reward.source.encode(errors="replace")
         self._send(wire.LOAD, len(text), text)
@@ -310,7 +310,7 @@ class RewardProcess:
         number, exception, *place, component, _ = wire.FAULT.unpack(
             bytes(self._output[: wire.FAULT.size])
         )
-        if not 0 <= number < len(reasons.REASONS):
+        if not 0 <= number < len(reasons.REASONS) or reasons.REASONS[number] in reasons.MEASURED:
             return self._failure("protocol")
         name = reasons.EXCEPTIONS[exception] if 0 <= exception < len(reasons.EXCEPTIONS) else ""
         return self._failure(

@@ -62,6 +62,10 @@ _SENTENCES = {
     "star": "`*` and `**` are not available here.",
     "mutable_default": "A default value must be a plain number, `None` or a tuple of numbers.",
     "constant_changed": "Constants of the top level cannot be changed; the reward has no memory.",
+    "constant_kind": (
+        "Constants of the top level must be numbers, numeric arrays, or tuples, lists and dicts of "
+        "them; generators and iterators belong into the function."
+    ),
     "assign_target": "Only plain names and items of local lists, dicts and arrays can be assigned.",
     "recursion": "Functions must not call themselves, directly or through others.",
     "loop_too_long": "Loops together may run at most {loop_limit} times; use array expressions.",
@@ -119,6 +123,12 @@ _SENTENCES = {
 
 REASONS = tuple(_SENTENCES)
 NUMBERS = {name: number for number, name in enumerate(REASONS)}
+
+MEASURED = frozenset(
+    {"not_finite", "too_large", "wrong_sum", "constant", "impure", "batch_dependent", "deadline"}
+    | {"died", "parser_crash"}
+)
+"""Reasons that only the trusted side can find; a reward process that reports one is lying."""
 
 EXCEPTIONS = (
     "exception",

@@ -80,15 +80,23 @@ def bounded_range(*arguments: int) -> range:
 
 
 def frozen(value: Any) -> Any:
-    """A constant of the top level in a form that cannot be changed."""
-    if isinstance(value, np.ndarray):
+    """A constant of the top level in a form that cannot be changed.
+
+    Raises:
+        Refused: there is no such form; iterators, for one, remember how far they came.
+    """
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
         value.setflags(write=False)
         return value
     if isinstance(value, (list, tuple)):
         return tuple(frozen(item) for item in value)
     if isinstance(value, dict):
         return types.MappingProxyType({key: frozen(item) for key, item in value.items()})
-    return value
+    if value is None or isinstance(value, (bool, int, float, str, range, np.generic)):
+        return value
+    if isinstance(value, types.FunctionType):
+        return value
+    raise Refused("constant_kind")
 
 
 class Server:
@@ -116,6 +124,7 @@ class Server:
 
     def load(self, source: str) -> int:
         """Check, compile and run the definitions."""
+        self.reward, self.names = None, []
         tree = dialect.parse(source, self.field_names)
         known = {name: getattr(builtins, name) for name in allowed.BUILTIN_FUNCTIONS}
         known["range"] = bounded_range

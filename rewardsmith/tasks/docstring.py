@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import re
 
-_HEADING = re.compile(r"^(#+)\s*(.+?)\s*$")
+_HEADING = re.compile(r"^\s*(#+)\s*(.+?)\s*$")
 _WANTED = re.compile(r"observation|action|terminat|truncat|episode", re.IGNORECASE)
 _UNWANTED = re.compile(r"reward|argument|version|start|description", re.IGNORECASE)
 _HUMAN = re.compile(r"reward|return|cost|penalt|bonus|score|weight", re.IGNORECASE)
@@ -19,12 +19,18 @@ MAX_LENGTH = 12_000
 def describe_spaces(environment_class: type) -> str:
     """Give the observation, action and termination parts of a class's docstring.
 
-    Lines that speak of rewards, costs or weights are left out wherever they stand.
+    Lines that speak of rewards, costs or weights are left out wherever they stand. A class whose
+    own docstring has no such parts is described by the nearest class that it derives from.
 
     Returns:
-        Markdown, empty if the docstring has no such parts.
+        Markdown, empty if there are no such parts.
     """
-    text = _FIGURE.sub("", inspect.cleandoc(environment_class.__doc__ or ""))
+    texts = (_excerpt(base.__doc__ or "") for base in environment_class.__mro__)
+    return next(filter(None, texts), "")
+
+
+def _excerpt(docstring: str) -> str:
+    text = _FIGURE.sub("", inspect.cleandoc(docstring))
     kept: list[str] = []
     sections: list[tuple[int, bool]] = []  # level and whether it is wanted, outermost first
     for line in text.splitlines():

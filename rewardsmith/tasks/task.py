@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from rewardsmith.tasks.docstring import describe_spaces
 from rewardsmith.tasks.wrapper import flat_action, read_record, read_source
 from rewardsmith.types import Field, FloatArray, TransitionLayout, Transitions
 
-FETCH_ID = re.compile(r"Fetch(Reach|Push|Slide|PickAndPlace)(Dense)?-v3")
+FETCH_ID = re.compile(r"(?:rewardsmith\.tasks\.fetch:)?Fetch(Reach|Push|Slide|PickAndPlace)(Dense)?-v3")
 SUCCESS_KEYS = ("is_success", "success")
 GOALS = ("achieved_goal", "desired_goal")
 RANDOM_PLAY_STEPS = 1_000
@@ -73,7 +74,7 @@ class Task:
 
     def record(self, env: gymnasium.Env, observation: Any, info: dict[str, Any]) -> FloatArray:
         """State record (W,) of what the environment returned."""
-        return read_record(env, observation, info, [name for name, _ in self.sources])
+        return read_record(env, observation, info, self.sources)
 
     def make(self, render_mode: str | None = None) -> gymnasium.Env:
         """Make the environment, unwrapped but for its time limit."""
@@ -101,7 +102,7 @@ def make_environment(settings: EnvSettings, render_mode: str | None = None) -> g
     """
     env_id, keywords = settings.id, dict(settings.kwargs)
     if FETCH_ID.fullmatch(env_id):
-        env_id = f"rewardsmith.tasks.fetch:{env_id}"
+        env_id = f"rewardsmith.tasks.fetch:{env_id.rpartition(':')[2]}"
         keywords["start_state"] = settings.start_state or "documented"
     elif settings.start_state == "as_released":
         raise TaskError(
@@ -109,10 +110,14 @@ def make_environment(settings: EnvSettings, render_mode: str | None = None) -> g
         )
     elif env_id.startswith("Fetch"):
         import rewardsmith.tasks.fetch  # noqa: F401 - registers the ids, without the notice
+    if render_mode is not None:  # not every environment takes the argument
+        keywords["render_mode"] = render_mode
     if settings.max_episode_steps is not None:
         keywords["max_episode_steps"] = settings.max_episode_steps
     try:
-        return gymnasium.make(env_id, render_mode=render_mode, **keywords)
+        with warnings.catch_warnings():  # that v4 is newer than v3: start_state deals with it
+            warnings.filterwarnings("ignore", r".*environment Fetch\w+-v3 is out of date")
+            return gymnasium.make(env_id, **keywords)
     except gymnasium.error.NameNotFound:
         raise TaskError(_unknown_id(settings.id)) from None
     except Exception as error:

@@ -1,6 +1,6 @@
 """Record transitions of an environment, and replace its reward.
 
-This file stands alone: it needs only numpy and gymnasium, because `rewardsmith.reward.standalone`
+This file stands alone: it needs only numpy and gymnasium, because `rewardsmith.standalone`
 puts its text into ``best/reward.py``, which has to work where rewardsmith is not installed.
 """
 
@@ -44,11 +44,21 @@ def read_source(env: gymnasium.Env, observation: Any, info: dict[str, Any], sour
 
 
 def read_record(
-    env: gymnasium.Env, observation: Any, info: dict[str, Any], names: Sequence[str]
+    env: gymnasium.Env,
+    observation: Any,
+    info: dict[str, Any],
+    sources: Sequence[tuple[str, int]],
 ) -> np.ndarray:
-    """Lay raw sources end to end: the state record (W,) of what the environment returned."""
-    values = [read_source(env, observation, info, name) for name in names]
-    return np.concatenate([np.asarray(value, dtype=np.float64).ravel() for value in values])
+    """Lay raw sources end to end: the state record (W,) of what the environment returned.
+
+    Raises:
+        ValueError: a source has another width than declared.
+    """
+    parts = []
+    for name, width in sources:
+        value = np.asarray(read_source(env, observation, info, name), dtype=np.float64)
+        parts.append(np.broadcast_to(value.ravel(), width))  # an absent info.KEY is a single 0
+    return np.concatenate(parts)
 
 
 def flat_action(action: Any) -> np.ndarray:
@@ -82,7 +92,7 @@ class RewardWrapper(gymnasium.Wrapper):
         """
         super().__init__(env)
         self._evaluate = evaluate
-        self._names = [name for name, _ in sources]
+        self._sources = sources
         ends = np.cumsum([width for _, width in sources])
         self._columns = {
             name: slice(int(end) - width, int(end))
@@ -96,13 +106,13 @@ class RewardWrapper(gymnasium.Wrapper):
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
         """Reset the environment."""
         observation, info = self.env.reset(**kwargs)
-        self._state = read_record(self.env, observation, info, self._names)
+        self._state = read_record(self.env, observation, info, self._sources)
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Step the environment; the reward is ours."""
         observation, own_reward, terminated, truncated, info = self.env.step(action)
-        next_state = read_record(self.env, observation, info, self._names)
+        next_state = read_record(self.env, observation, info, self._sources)
         vector = flat_action(action)
         reward, components = self._evaluate(self._state[None], vector[None], next_state[None])
         info = dict(info)

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from rewardsmith.errors import ConfigurationError, WorkerError
-from rewardsmith.evaluation import TEST_SEEDS, Episodes, fitness, held_out_seeds
+from rewardsmith.evaluation import TEST_SEEDS, Episodes, fitness, held_out_seeds, training_seed
 from rewardsmith.execution import Job, LocalExecutor, Outcome
 from rewardsmith.results import RunDirectory
 from rewardsmith.settings import Settings
@@ -92,7 +92,7 @@ class StableBaselines3:
             "training": settings.training.model_dump(by_alias=True),
             "sandbox": settings.sandbox.model_dump(),
             "source": candidate.reward.source,
-            "seed": (settings.experiment.seed * 1_000 + training) % 2**31,
+            "seed": training_seed(settings.experiment.seed, training),
             "run_seed": settings.experiment.seed,
             "evaluation_episodes": settings.experiment.evaluation_episodes,
             "model_file": str(self.run.model_file(candidate, training)),

@@ -22,6 +22,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import TensorBoardOutputFormat, configure
 from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.preprocessing import is_image_space
 
 import rewardsmith.training.normalize as normalize
 from rewardsmith.errors import ConfigurationError
@@ -79,7 +80,7 @@ def check(data: dict[str, Any], report: Report) -> None:
     """
     torch.set_num_threads(1)
     env_settings = EnvSettings.model_validate(data["env"])
-    settings = TrainingSettings.model_validate(data["training"], by_alias=True)
+    settings = TrainingSettings.model_validate(data["training"])
     task = build_task(env_settings)
     env = Monitor(task.make())
     build_model(task, env, play_randomly(task, 0), settings, seed=0)
@@ -97,7 +98,7 @@ def train(data: dict[str, Any], report: Report) -> dict[str, Any]:
         ``status``, ``curve``, ``episodes``, ``fault``, ``seconds``, ``timesteps``.
     """
     torch.set_num_threads(1)
-    payload = TrainingPayload.model_validate(data, by_alias=True)
+    payload = TrainingPayload.model_validate(data)
     task = build_task(payload.env)
     play = play_randomly(task, payload.run_seed)
     started = time.monotonic()
@@ -159,7 +160,7 @@ def _fit(
         if watch.has_diverged():
             return _diverged()
         return failure.fault(Status.CRASHED)
-    except (ValueError, FloatingPointError):
+    except (ValueError, RuntimeError, FloatingPointError):
         if watch.has_diverged():
             return _diverged()
         raise
@@ -250,13 +251,20 @@ def build_model(
     dictionary = isinstance(env.observation_space, gymnasium.spaces.Dict)
     policy = settings.policy or ("MultiInputPolicy" if dictionary else "MlpPolicy")
     try:
-        return algorithm(policy, env, seed=seed, device=settings.device, **kwargs)
-    except (TypeError, AssertionError, AttributeError) as error:
+        model = algorithm(policy, env, seed=seed, device=settings.device, **kwargs)
+    except (TypeError, ValueError, AssertionError, AttributeError, RuntimeError) as error:
         text = " ".join(str(error).split())
         raise ConfigurationError(
             f"{settings.algorithm} cannot be built with {settings.arguments} "
             f"for {task.settings.id}: {text}"
         ) from None
+    starts = getattr(model, "learning_starts", 0)
+    if settings.replay_buffer == "her" and starts < task.horizon:
+        raise ConfigurationError(
+            f"learning_starts is {starts}, but training.replay_buffer=her needs a whole episode "
+            f"first: set +training.kwargs.learning_starts={task.horizon} or more."
+        )
+    return model
 
 
 def _takes(algorithm: type[BaseAlgorithm], name: str) -> bool:
@@ -272,11 +280,11 @@ def _statistics(task: Task, env: gymnasium.Env, play: RandomPlay) -> dict[str, A
     mean: list[float] = []
     std: list[float] = []
     for name, part in parts.items():
-        if isinstance(part, gymnasium.spaces.Box):
+        if isinstance(part, gymnasium.spaces.Box) and not is_image_space(part):
             values = play.transitions.next_state[:, task.columns(name)]
             mean += values.mean(axis=0).tolist()
             std += values.std(axis=0).tolist()
-        else:  # one-hot features are left as they are
+        else:  # one-hot features and images, which become 0 to 1, are left as they are
             width = gymnasium.spaces.flatdim(part)
             mean += [0.0] * width
             std += [1.0] * width
@@ -292,7 +300,8 @@ def _save(model: BaseAlgorithm, file: Path) -> None:
     """Write a model whole: under a temporary name, then renamed."""
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f".{file.stem}.{os.getpid()}.zip")
-    model.save(temporary)
+    # with a HerReplayBuffer inside, the model would open only together with an environment
+    model.save(temporary, exclude=["replay_buffer_class", "replay_buffer_kwargs"])
     os.replace(temporary, file)
 
 

@@ -1,1 +1,0 @@
-"""The texts that a language model reads, as Jinja2 templates. A missing variable is an error."""

@@ -1,0 +1,66 @@
+"""Start `gen.py` as a user would, in a folder of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+REPLIES = ROOT / "tests" / "data" / "replies"
+SMALL = (
+    "training.total_timesteps=200",
+    "training.checkpoints=2",
+    "training.checkpoint_episodes=2",
+    "experiment.evaluation_episodes=5",
+    "experiment.test_episodes=5",
+)
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """The process's environment without any provider's variables, and with these."""
+    names = ("OPENAI", "GROQ", "OPENROUTER", "ANTHROPIC", "LLM_")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(names)}
+    return {**kept, **variables}
+
+
+def start(folder: Path, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+    """Start ``python gen.py`` and do not wait."""
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "gen.py"), *arguments],
+        cwd=folder,
+        env=environment(**variables),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def generate(
+    folder: Path, *arguments: str, timeout: float = 300, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run ``python gen.py`` to its end."""
+    process = start(folder, *arguments, **variables)
+    try:
+        out, err = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def summary(run: Path) -> dict[str, Any]:
+    """The result of a run."""
+    result: dict[str, Any] = json.loads((run / "best" / "summary.json").read_text())
+    return result
+
+
+def evaluations(run: Path) -> list[dict[str, Any]]:
+    """All rows of all iterations, in order."""
+    files = sorted(run.glob("iteration_*/evaluations.json"))
+    return [row for file in files for row in json.loads(file.read_text())]
