@@ -26,6 +26,7 @@ from rewardsmith.settings import Settings
 from rewardsmith.types import Candidate, Fitness, Trial
 
 LABEL_WIDTH = 10
+BAR_WIDTH = 20
 
 
 class _Line:
@@ -119,7 +120,7 @@ class Console:
         self._item(
             "budget",
             f"{training.algorithm}, {training.total_timesteps:,} steps per training, "
-            f"{total * experiment.seeds} trainings, {workers} at a time; {_cap(settings)}",
+            f"{total * experiment.seeds} trainings, {workers} at a time",
         )
         self._item("sandbox", _layers(layers, settings.sandbox.allow_weaker))
         self._item("results", f"{run.root}{' (resumed)' if resumed else ''}")
@@ -238,7 +239,7 @@ class Console:
             table.add_row(
                 str(index),
                 line.state,
-                Text("━" * round(20 * share), style="green") + Text(f" {share:4.0%}"),
+                _bar(share),
                 f"{line.rate:.0f}" if line.rate else "",
                 "" if line.success is None else f"{line.success:.2f}",
                 "" if line.own_return is None else f"{line.own_return:.3g}",
@@ -315,6 +316,12 @@ def cost_text(usage: Usage) -> str:
     return f"{_count(usage.requests, 'request')}, {tokens:,} tokens, {dollars}"
 
 
+def _bar(share: float) -> Text:
+    done = round(BAR_WIDTH * share)
+    rest = Text("━" * (BAR_WIDTH - done), style="bright_black")
+    return Text("━" * done, style="green") + rest + Text(f" {share:4.0%}", style="default")
+
+
 def _outcome(trial: Trial) -> str:
     fault = trial.evaluation.fault
     return "ok" if fault is None else f"{fault.status.value} ({fault.reason})"
@@ -336,11 +343,6 @@ def _measure(kind: str, episodes: int) -> str:
         else "the environment's own episode return (it reports no success; kept from the provider)"
     )
     return f"{what}, on {episodes} held-out episodes"
-
-
-def _cap(settings: Settings) -> str:
-    cap = settings.llm.max_usd
-    return "no dollar cap" if cap is None else f"at most ${cap:.2f}"
 
 
 def _layers(layers: tuple[str, ...], weaker: bool) -> str:

@@ -30,4 +30,4 @@ def choose_provider(settings: LLMSettings, environment: Mapping[str, str]) -> tu
 
 def _without_key() -> str:
     variables = " or ".join(variable for _, variable in _KEYED)
-    return f"no {variables} found: using the built-in designer, which is no LLM"
+    return f"no {variables} found"

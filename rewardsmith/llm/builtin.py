@@ -93,7 +93,7 @@ class BuiltinDesigner:
 
     def describe(self) -> str:
         """One line for the start of a run."""
-        return "the built-in designer (no language model): seeded evolution over reward terms"
+        return "builtin, no language model: seeded evolution over reward terms"
 
     def complete(self, request: Request) -> Reply:
         """Design a reward; the same request and seed give the same reply."""

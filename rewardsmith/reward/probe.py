@@ -9,6 +9,7 @@ from rewardsmith.reward.process import RewardProcess
 from rewardsmith.settings import SandboxSettings
 from rewardsmith.types import (
     Fault,
+    FloatArray,
     RewardFunction,
     Rewards,
     Status,
@@ -54,14 +55,19 @@ def _call(process: RewardProcess, transitions: Transitions) -> None:
     rewards = _evaluate(process, transitions)
     if np.ptp(rewards.total) <= CONSTANT_TOLERANCE * max(1.0, np.abs(rewards.total).max()):
         raise RewardFailure("constant", total=len(transitions))
-    again = _evaluate(process, transitions)
-    if again.total.tobytes() != rewards.total.tobytes():
+    expected = _values(rewards)
+    if _values(_evaluate(process, transitions)).tobytes() != expected.tobytes():
         raise RewardFailure("impure")
     for row in np.linspace(0, len(transitions) - 1, ROWWISE_ROWS, dtype=np.intp):
-        single = _evaluate(process, transitions[row : row + 1]).total[0]
-        expected = rewards.total[row]
-        if abs(single - expected) > ROWWISE_TOLERANCE * max(1.0, abs(expected)):
+        single = _values(_evaluate(process, transitions[row : row + 1]))[:, 0]
+        tolerance = ROWWISE_TOLERANCE * np.maximum(1.0, np.abs(expected[:, row]))
+        if (np.abs(single - expected[:, row]) > tolerance).any():
             raise RewardFailure("batch_dependent")
+
+
+def _values(rewards: Rewards) -> FloatArray:
+    """Reward and components, (1 + K, N)."""
+    return np.vstack([rewards.total, rewards.components])
 
 
 def _evaluate(process: RewardProcess, transitions: Transitions) -> Rewards:

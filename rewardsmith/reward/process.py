@@ -215,40 +215,43 @@ class RewardProcess:
         Raises:
             RewardFailure: the reward broke the contract, took too long, or its process died.
         """
-        rows = self.limits.batch_rows
-        parts = [
-            self._evaluate(state[at : at + rows], action[at : at + rows], next_state[at : at + rows])
-            for at in range(0, len(action), rows)
-        ]
-        values = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+        rows, count = self.limits.batch_rows, len(action)
+        if 0 < count <= rows:
+            values = self._evaluate(state, action, next_state)
+        else:
+            parts = [np.empty((1 + len(self.names), 0))] if not count else []
+            for at in range(0, count, rows):
+                here = slice(at, at + rows)
+                parts.append(self._evaluate(state[here], action[here], next_state[here]))
+            values = np.concatenate(parts, axis=1)
         return Rewards(values[0], values[1:], self.names)
 
     def _evaluate(
         self, state: FloatArray, action: FloatArray, next_state: FloatArray
     ) -> FloatArray:
         count = len(action)
-        self._blocks[0][:count] = state
-        self._blocks[1][:count] = action
-        self._blocks[2][:count] = next_state
+        for block, values in zip(self._blocks, (state, action, next_state), strict=True):
+            block[:count] = values
         self._send(wire.EVALUATE, count)
         components = self._finish(self.limits.deadline_s)
         if not self.names:
             self.names = self._read_names(components)
         elif components != len(self.names):
             raise self._failure("components_changed")
-        values = self._results[: 1 + components, :count].copy()  # copy first, then check
-        self._check_values(values)
-        return values
+        results = self._results[: 1 + components, :count].copy()  # copy first, then check
+        self._check_values(results)
+        return results
 
     def _check_values(self, values: FloatArray) -> None:
         """Check rewards and components, (1 + K, N)."""
         sizes = np.abs(values)
-        largest = sizes.max()
+        largest = float(np.maximum.reduce(sizes, axis=None))  # NaN if there is one
         if not largest <= LIMIT:
             self._raise_bad_values(sizes)
-        gap = np.abs(values[1:].sum(axis=0) - values[0]).max()
+        gaps = np.add.reduce(values[1:], axis=0) - values[0]
+        gap = float(np.maximum.reduce(np.abs(gaps)))
         if gap > SUM_TOLERANCE * max(1.0, largest):
-            raise self._failure("wrong_sum", gap=float(gap))
+            raise self._failure("wrong_sum", gap=gap)
 
     def _raise_bad_values(self, sizes: FloatArray) -> None:
         for test, reason in ((~np.isfinite(sizes), "not_finite"), (sizes > LIMIT, "too_large")):

@@ -121,6 +121,8 @@ class Server:
         self.names: list[str] = []
         self.reward: Any = None
         self.globals: dict[str, Any] = {}
+        self.batch: tuple[Any, Any, Any] = ({}, None, {})
+        self.batch_count = 0
 
     def load(self, source: str) -> int:
         """Check, compile and run the definitions."""
@@ -144,20 +146,28 @@ class Server:
         """Call the reward on the first `count` rows; give the number of components."""
         if not 0 < count <= self.rows or self.reward is None:
             raise Refused("protocol")
-        answer = self.reward(
-            {name: view[:count] for name, view in self.state.items()},
-            self.action[:count],
-            {name: view[:count] for name, view in self.next_state.items()},
-        )
+        state, action, next_state = self._batch(count)
+        answer = self.reward(dict(state), action, dict(next_state))
         if not isinstance(answer, tuple) or len(answer) != 2 or not isinstance(answer[1], dict):
             raise Refused("not_a_pair")
         total, components = answer
         names = self._component_names(components)
-        self.results[0, :count] = _column(total, count, Refused("reward_shape"))
+        results = self.results[:, :count]
+        results[0] = _column(total, count, "reward_shape")
         for place, name in enumerate(names):
-            refused = Refused("component_shape", place)
-            self.results[1 + place, :count] = _column(components[name], count, refused)
+            results[1 + place] = _column(components[name], count, "component_shape", place)
         return len(names)
+
+    def _batch(self, count: int) -> tuple[Any, Any, Any]:
+        """Views of the first `count` rows; the last ones are kept, since sizes repeat."""
+        if count != self.batch_count:
+            self.batch = (
+                {name: view[:count] for name, view in self.state.items()},
+                self.action[:count],
+                {name: view[:count] for name, view in self.next_state.items()},
+            )
+            self.batch_count = count
+        return self.batch
 
     def _component_names(self, components: dict[Any, Any]) -> list[str]:
         names = list(components)
@@ -165,6 +175,8 @@ class Server:
             raise Refused("no_components")
         if len(names) > wire.MAX_COMPONENTS:
             raise Refused("too_many_components")
+        if names == self.names:
+            return names
         if any(not isinstance(name, str) or not wire.COMPONENT_NAME.fullmatch(name) for name in names):
             raise Refused("component_name")
         if not self.names:
@@ -198,9 +210,9 @@ def _views(records: np.ndarray, fields: list[Any]) -> dict[str, np.ndarray]:
     }
 
 
-def _column(value: Any, count: int, refused: Refused) -> np.ndarray:
+def _column(value: Any, count: int, reason: str, component: int = -1) -> np.ndarray:
     if not isinstance(value, np.ndarray) or value.shape != (count,) or value.dtype.kind not in "fiub":
-        raise refused
+        raise Refused(reason, component)
     return value
 
 

@@ -36,8 +36,8 @@ def test_reason_names_the_variable_and_never_its_value() -> None:
     )
 
 
-def test_without_a_key_it_says_that_no_llm_is_used() -> None:
+def test_without_a_key_it_says_which_keys_it_looked_for() -> None:
     assert choose_provider(llm_settings("auto"), {}) == (
         "builtin",
-        "no OPENAI_API_KEY or GROQ_API_KEY found: using the built-in designer, which is no LLM",
+        "no OPENAI_API_KEY or GROQ_API_KEY found",
     )
