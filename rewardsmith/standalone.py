@@ -10,8 +10,9 @@ import ast
 import inspect
 
 import rewardsmith
+from rewardsmith.settings import EnvSettings
 from rewardsmith.tasks import wrapper
-from rewardsmith.tasks.task import Task
+from rewardsmith.tasks.task import FETCH_ID, Task
 from rewardsmith.types import Trial
 
 _HEADER = '''"""A reward function for {env_id}, written by {author}.
@@ -21,7 +22,7 @@ _HEADER = '''"""A reward function for {env_id}, written by {author}.
     import gymnasium
     from reward import GeneratedReward
 
-    env = GeneratedReward(gymnasium.make({env_id!r}))
+    env = GeneratedReward({make})
 
 For hindsight goals (HER), give GeneratedReward the size of the replay buffer as `capacity`, and
 HerReplayBuffer `copy_info_dict=True`.
@@ -74,6 +75,7 @@ def standalone_module(trial: Trial, task: Task, author: str) -> str:
     )
     header = _HEADER.format(
         env_id=task.settings.id,
+        make=_quoted(_make_call(task.settings)),
         author=_quoted(author),
         description=_quoted(task.settings.description.strip()),
         origin=origin,
@@ -83,6 +85,22 @@ def standalone_module(trial: Trial, task: Task, author: str) -> str:
     sources = "".join(f"    {item},\n" for item in task.sources)
     footer = _FOOTER.format(fields=f"{{\n{lines}}}", sources=f"[\n{sources}]")
     return header + _wrapper_text() + "\n\n" + _imports(reward.source) + reward.source + footer
+
+
+def _make_call(settings: EnvSettings) -> str:
+    """The call that makes the task's environment where rewardsmith is not installed."""
+    env_id, arguments = settings.id, dict(settings.kwargs)
+    if FETCH_ID.fullmatch(env_id):
+        name = env_id.rpartition(":")[2]
+        if settings.start_state == "as_released":  # only rewardsmith has it
+            env_id = f"rewardsmith.tasks.fetch:{name}"
+            arguments["start_state"] = settings.start_state
+        else:
+            env_id = f"gymnasium_robotics:{name.replace('-v3', '-v4')}"
+    if settings.max_episode_steps is not None:
+        arguments["max_episode_steps"] = settings.max_episode_steps
+    words = [repr(env_id), *(f"{key}={value!r}" for key, value in arguments.items())]
+    return f"gymnasium.make({', '.join(words)})"
 
 
 def _quoted(text: str) -> str:

@@ -155,9 +155,7 @@ def test_terminated_episodes_end_early() -> None:
 
 
 def test_an_episode_without_an_end_is_cut_off() -> None:
-    task = build_task(
-        load_settings("env=gym", "env.id=CliffWalking-v1", "env.description=x").env
-    )
+    task = build_task(load_settings("env=gym", "env.id=CliffWalking-v1", "env.description=x").env)
     assert task.horizon == 0
     found, _ = run_episodes(task, lambda observation: 0, [0])
     assert found.lengths == [ENDLESS_STEPS]

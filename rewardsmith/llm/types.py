@@ -25,6 +25,7 @@ class Request:
         iteration: number of the iteration, from 1.
         candidate: index of the candidate in its iteration, from 0.
         attempt: 0 for the first reply, then one more for each repair.
+        parents: labels of the candidates that the chat shows; not part of `key`.
         brief: structured facts for the `builtin` designer, which does not read prose.
             Never sent anywhere, never recorded, not part of `key`.
     """
@@ -33,6 +34,7 @@ class Request:
     iteration: int
     candidate: int
     attempt: int = 0
+    parents: tuple[str, ...] = field(default=(), compare=False)
     brief: Any = field(default=None, compare=False, repr=False)
 
     @property

@@ -31,6 +31,8 @@ MAX_EXPONENT = 64
 UNKNOWN_LOOP = 8
 """What a loop over something of unknown length counts as, in the product of nested loops."""
 
+_NOT_TEXT = re.compile("[\\0\\ud800-\\udfff]")
+"""NUL and lone surrogates: the tokenizers of some Python versions raise odd errors on them."""
 _KEY = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _EINSUM = re.compile(r"[a-zA-Z,.> -]{1,60}")
 
@@ -127,6 +129,9 @@ def parse(source: str, fields: frozenset[str] | None = None) -> ast.Module:
     """
     if len(source) > MAX_LENGTH:
         raise Violation("too_long")
+    strange = _NOT_TEXT.search(source)
+    if strange:
+        raise Violation("syntax", line=source.count("\n", 0, strange.start()) + 1)
     _check_tokens(source)
     try:
         tree = ast.parse(source)
@@ -343,6 +348,15 @@ def _fresh_dicts(statements: list[ast.stmt]) -> set[str]:
     return {name for name in fresh if stored.count(name) <= fresh.count(name)}
 
 
+def _filled(call: ast.expr) -> str | None:
+    """Name of the list or dict that a call like ``parts.append(x)`` fills."""
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
+        return None
+    owner = call.func.value
+    fills = call.func.attr in ("append", "extend", "update")
+    return owner.id if fills and isinstance(owner, ast.Name) else None
+
+
 def _is_new_dict(node: ast.expr) -> bool:
     if isinstance(node, ast.Call):
         return isinstance(node.func, ast.Name) and node.func.id == "dict"
@@ -472,23 +486,14 @@ class _Scope:
     def bare_expression(self, node: ast.Expr) -> None:
         """``parts.append(x)`` and its like are the only calls that mean something alone."""
         call = node.value
-        fills = (
-            isinstance(call, ast.Call)
-            and isinstance(call.func, ast.Attribute)
-            and call.func.attr in ("append", "extend", "update")
-            and isinstance(call.func.value, ast.Name)
-        )
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name):
-            self.expression(call)  # names the better reason, e.g. an unknown name
-        if not fills:
-            inner = _EXPRESSION_REASONS.get(type(call))
-            if inner is None and isinstance(call, ast.Call):
-                self.expression(call)
-            raise Violation(inner or _statement_reason(node, "statement"), node)
-        name = call.func.value.id  # type: ignore[union-attr]
-        if name not in self.own:
+        filled = _filled(call)
+        if filled is not None and filled not in self.own:
             raise Violation("constant_changed", node)
-        self.expression(call)
+        if isinstance(call, ast.Call):
+            self.expression(call)  # names the better reason, e.g. an unknown name
+        if filled is None:
+            inner = _EXPRESSION_REASONS.get(type(call))
+            raise Violation(inner or _statement_reason(node, "statement"), node)
 
     def target(self, node: ast.expr) -> None:
         if isinstance(node, ast.Name):

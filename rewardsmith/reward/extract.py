@@ -11,7 +11,7 @@ _BARE = re.compile(r"^(?:import|from|def|@|#|[A-Z_]+ *=)", re.MULTILINE)
 
 
 def extract_code(reply: str) -> str | None:
-    """Give the source of the reward function in a reply, or None.
+    r"""Give the source of the reward function in a reply, or None.
 
     The last fenced block that defines ``compute_reward`` wins (models improve as they go on); else
     the last Python block with any function, so that a wrong name gets a precise rejection. A reply
@@ -19,8 +19,8 @@ def extract_code(reply: str) -> str | None:
 
     Example:
         >>> fence = "`" * 3
-        >>> extract_code(f"Here:\\n{fence}python\\ndef compute_reward(a): ...\\n{fence}")
-        'def compute_reward(a): ...\\n'
+        >>> extract_code(f"Here:\n{fence}python\ndef compute_reward(a): ...\n{fence}")
+        'def compute_reward(a): ...\n'
         >>> extract_code("I would rather not.") is None
         True
     """

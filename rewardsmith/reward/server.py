@@ -8,13 +8,13 @@ checks it against the dialect, and answers batches of transitions with rewards.
 from __future__ import annotations
 
 import os
-import sys
 
 os.environ.update(
-    {name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 )  # before numpy is imported, or it starts threads that the lock could not hold
 
 import builtins  # noqa: E402
+import contextlib  # noqa: E402
 import json  # noqa: E402
 import math  # noqa: E402
 import mmap  # noqa: E402
@@ -177,7 +177,9 @@ class Server:
             raise Refused("too_many_components")
         if names == self.names:
             return names
-        if any(not isinstance(name, str) or not wire.COMPONENT_NAME.fullmatch(name) for name in names):
+        if any(
+            not isinstance(name, str) or not wire.COMPONENT_NAME.fullmatch(name) for name in names
+        ):
             raise Refused("component_name")
         if not self.names:
             self.names = names
@@ -211,7 +213,11 @@ def _views(records: np.ndarray, fields: list[Any]) -> dict[str, np.ndarray]:
 
 
 def _column(value: Any, count: int, reason: str, component: int = -1) -> np.ndarray:
-    if not isinstance(value, np.ndarray) or value.shape != (count,) or value.dtype.kind not in "fiub":
+    if (
+        not isinstance(value, np.ndarray)
+        or value.shape != (count,)
+        or value.dtype.kind not in "fiub"
+    ):
         raise Refused(reason, component)
     return value
 
@@ -280,10 +286,8 @@ def warm_up() -> None:
         lambda: values.sum(axis=7),
         lambda: values[99],
     ):
-        try:
+        with contextlib.suppress(ValueError, IndexError):  # the failures are warmed up too
             operation()
-        except (ValueError, IndexError):
-            pass  # the failures are warmed up too
 
 
 class Channel:

@@ -73,7 +73,11 @@ class Author:
 
     def _candidate(self, request: Request, answer: Reply | ProviderError) -> Candidate:
         candidate = Candidate(
-            request.iteration, request.candidate, reward=None, attempts=request.attempt + 1
+            request.iteration,
+            request.candidate,
+            reward=None,
+            parents=request.parents,
+            attempts=request.attempt + 1,
         )
         if isinstance(answer, ProviderError):
             fault = Fault(Status.NO_REPLY, type(answer).__name__, str(answer))

@@ -32,8 +32,9 @@ class Greedy:
     def ask(self, iteration: int) -> list[Request]:
         """The same chat for every candidate: the task, the best reply so far, the reflection."""
         brief = build_brief(self.task, self.play, self.trials)
+        parents = (self.best.candidate.label,) if self.best else ()
         return [
-            Request(self._messages(number), iteration, number, brief=brief)
+            Request(self._messages(number), iteration, number, parents=parents, brief=brief)
             for number in range(self.settings.experiment.candidates)
         ]
 

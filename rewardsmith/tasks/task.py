@@ -17,7 +17,9 @@ from rewardsmith.tasks.docstring import describe_spaces
 from rewardsmith.tasks.wrapper import flat_action, read_record, read_source
 from rewardsmith.types import Field, FloatArray, TransitionLayout, Transitions
 
-FETCH_ID = re.compile(r"(?:rewardsmith\.tasks\.fetch:)?Fetch(Reach|Push|Slide|PickAndPlace)(Dense)?-v3")
+FETCH_ID = re.compile(
+    r"(?:rewardsmith\.tasks\.fetch:)?Fetch(Reach|Push|Slide|PickAndPlace)(Dense)?-v3"
+)
 SUCCESS_KEYS = ("is_success", "success")
 GOALS = ("achieved_goal", "desired_goal")
 RANDOM_PLAY_STEPS = 1_000

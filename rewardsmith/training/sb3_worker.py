@@ -293,7 +293,12 @@ def _statistics(task: Task, env: gymnasium.Env, play: RandomPlay) -> dict[str, A
 
 def policy_of(model: BaseAlgorithm) -> Callable[[Any], Any]:
     """The deterministic policy of a model, on raw observations."""
-    return lambda observation: model.predict(observation, deterministic=True)[0]
+
+    def policy(observation: Any) -> Any:
+        action = model.predict(observation, deterministic=True)[0]
+        return action if action.ndim else action.item()  # some environments look actions up
+
+    return policy
 
 
 def _save(model: BaseAlgorithm, file: Path) -> None:

@@ -125,7 +125,8 @@ ATTACKS = {
     "write_file": Attack('return open(FOLDER + "/written", "w").write("x")'),
     "append_file": Attack('return os.open(VICTIM, os.O_WRONLY | os.O_APPEND)'),
     "truncate_file": Attack("os.truncate(VICTIM, 0)\nreturn True"),
-    "rename_file": Attack('os.rename(VICTIM, VICTIM + "2")\nos.rename(VICTIM + "2", VICTIM)\nreturn True'),
+    "rename_file": Attack('os.rename(VICTIM, VICTIM + "2")\n'
+                          'os.rename(VICTIM + "2", VICTIM)\nreturn True'),
     "delete_file": Attack('open(FOLDER + "/tmp", "w")\nos.unlink(FOLDER + "/tmp")\nreturn True'),
     "make_folder": Attack('os.mkdir(FOLDER + "/made")\nreturn True'),
     "temporary_file": Attack("return tempfile.TemporaryFile()"),
@@ -155,7 +156,8 @@ ATTACKS = {
     "socket_pair": Attack("return socket.socketpair()"),
     "name_lookup": Attack('return socket.getaddrinfo("localhost", 1)'),
     # processes
-    "fork": Attack("child = os.fork()\nif child == 0:\n    os._exit(0)\nreturn os.waitpid(child, 0)"),
+    "fork": Attack("child = os.fork()\nif child == 0:\n    os._exit(0)\n"
+                   "return os.waitpid(child, 0)"),
     "subprocess": Attack('return subprocess.run(["/bin/sh", "-c", "exit 0"]).returncode == 0'),
     "shell": Attack('return os.system("exit 0") == 0'),
     "spawn": Attack('return os.posix_spawn("/bin/sh", ["sh", "-c", "exit 0"], {}) > 0'),
@@ -220,7 +222,7 @@ ATTACKS = {
                          'return subprocess.run([f"/proc/self/fd/{code}"], pass_fds=[code])'
                          ".returncode == 0"),
     # resources
-    "memory": Attack("return len(bytearray(3 << 29))"),
+    "memory": Attack("return len(bytearray(3 << 29))", NOWHERE),
     "map_memory": Attack("return mmap.mmap(-1, 3 << 29)"),
     "descriptors": Attack("return os.dup(0)"),
     "pipe": Attack("return os.pipe()"),
@@ -287,11 +289,13 @@ def _listen(listener: socket.socket, heard: list[bytes]) -> None:
 
 
 @contextmanager
-def unchecked_process(facts: dict[str, Any]) -> Iterator[RewardProcess]:
+def unchecked_process(
+    facts: dict[str, Any], limits: SandboxSettings = LIMITS
+) -> Iterator[RewardProcess]:
     """A reward process as it is in production, except that it runs anything."""
     with (
         mock.patch.object(reward_process, "_BOOT", BOOT % (PRELUDE, facts)),
-        RewardProcess(LAYOUT, LIMITS) as process,
+        RewardProcess(LAYOUT, limits) as process,
     ):
         yield process
 

@@ -13,7 +13,7 @@ import pytest
 from rewardsmith.reward.failure import RewardFailure
 from rewardsmith.reward.process import RewardProcess
 from rewardsmith.settings import SandboxSettings
-from rewardsmith.types import Field, RewardFunction, Rewards, Transitions, TransitionLayout
+from rewardsmith.types import Field, RewardFunction, Rewards, TransitionLayout, Transitions
 
 DATA = Path(__file__).parents[1] / "data"
 LIMITS = SandboxSettings(

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from rewardsmith.reward.extract import extract_code
+from rewardsmith.reward.failure import RewardFailure
 from rewardsmith.reward.probe import probe
+from rewardsmith.reward.process import RewardProcess
 from rewardsmith.types import Fault, RewardFunction, Status
 from tests.reward.conftest import DATA, LAYOUTS, LIMITS, make_transitions, manifest
 
@@ -20,14 +22,17 @@ def judge(source: str, task: str) -> Fault | None:
 
 
 @pytest.mark.parametrize("entry", manifest("corpus"), ids=lambda entry: entry["file"])
-def test_snippet_is_stopped_at_its_layer(entry: dict[str, Any]) -> None:
-    fault = judge((DATA / "corpus" / entry["file"]).read_text(), "push")
-    if entry["expected"] == "accepted":
-        assert fault is None
-    else:
-        assert fault is not None
+def test_snippet_is_stopped_at_its_layer(entry: dict[str, Any], process: RewardProcess) -> None:
+    source = (DATA / "corpus" / entry["file"]).read_text()
     if entry["expected"] == "rejected":
-        assert fault is not None and fault.status is Status.REJECTED
+        with pytest.raises(RewardFailure) as caught:
+            process.load(RewardFunction(source))
+        assert caught.value.fault(Status.REJECTED).status is Status.REJECTED
+    elif entry["expected"] == "accepted":
+        assert judge(source, "push") is None
+    else:
+        assert entry["expected"] == "caught_at_runtime"
+        assert judge(source, "push") is not None
 
 
 @pytest.mark.parametrize("entry", manifest("replies"), ids=lambda entry: entry["file"])

@@ -17,7 +17,11 @@ from tests.reward.conftest import GOOD, body, evaluate, make_transitions
 FIELDS = frozenset({"observation", "achieved_goal", "desired_goal"})
 
 REJECTED = {
-    "import": ["import os\n" + GOOD, "from numpy import load\n" + GOOD, body("import numpy.random")],
+    "import": [
+        "import os\n" + GOOD,
+        "from numpy import load\n" + GOOD,
+        body("import numpy.random"),
+    ],
     "no_function": ["x = 1\n", "def reward(state, action, next_state):\n    return 1\n", ""],
     "two_functions": [GOOD + GOOD],
     "signature": [
@@ -113,7 +117,11 @@ REJECTED = {
         "A = 1\nA = [0]\ndef f(x, y=A):\n    return x\n" + GOOD,
         "def f(x, y=np.zeros(1)):\n    return x\n" + GOOD,
     ],
-    "constant_changed": ["A = [0]\n" + body("A[0] = 1"), "A = [0]\n" + body("A.append(1)"), "D = {1: 2}\n" + body("D.update({3: 4})")],
+    "constant_changed": [
+        "A = [0]\n" + body("A[0] = 1"),
+        "A = [0]\n" + body("A.append(1)"),
+        "D = {1: 2}\n" + body("D.update({3: 4})"),
+    ],
     "assign_target": [
         body("total.x = 1"),
         body("a, *b = total"),
@@ -253,6 +261,14 @@ def test_bomb_is_rejected_and_nothing_crashes(
     str(failure).encode()
 
 
+@pytest.mark.parametrize("character", ["\0", "\ud800", "\udfff"])
+def test_what_is_not_text_is_a_syntax_error(character: str) -> None:
+    with pytest.raises(dialect.Violation) as caught:
+        dialect.parse(GOOD + f"# {character}\n")
+    assert caught.value.reason == "syntax"
+    assert caught.value.place[0] == GOOD.count("\n") + 1
+
+
 def test_what_means_nothing_is_dropped() -> None:
     source = (
         '"""Module."""\nfrom __future__ import annotations\nimport numpy as np\nimport math\n'
@@ -292,7 +308,9 @@ def test_constants_that_remember_are_rejected(
         ["np.add(1.0, 1.0, D[1])"],
     ],
 )
-def test_constants_cannot_be_changed_through_an_alias(code: list[str], process: RewardProcess) -> None:
+def test_constants_cannot_be_changed_through_an_alias(
+    code: list[str], process: RewardProcess
+) -> None:
     code = [line.replace("np.add(", "x = np.add(") for line in code]
     constants = "L = [1.0]\nD = {0: [1.0], 1: np.zeros(1)}\nA = np.zeros(2)\nV = (A, [1.0], L)\n"
     process.load(RewardFunction(constants + body(*code)))
@@ -321,7 +339,8 @@ def covered() -> list[tuple[str, str]]:
 def test_allowed_function_works_behind_the_lock(expression: str, process: RewardProcess) -> None:
     """Numpy imports some helpers on first use, which no reward process could do any more."""
     names = {"v": np.array([0.2, 0.5, 0.8]), "m": np.eye(3), "i": np.zeros((3, 1), dtype=int)}
-    expected = eval(expression, {"np": np}, dict(names))
+    with np.errstate(all="ignore"):
+        expected = eval(expression, {"np": np}, dict(names))
     source = (
         "v = np.array([0.2, 0.5, 0.8])\nm = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0],"
         " [0.0, 0.0, 1.0]])\ni = np.zeros((3, 1), dtype=int)\n"

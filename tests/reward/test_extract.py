@@ -23,7 +23,10 @@ FOUND = {
     "other language last": (f"{F}python\n{CODE}{F}\n{F}text\n{OTHER}{F}", CODE),
     "other language first": (f"{F}bash\npip install\n{F}\n{F}python\n{CODE}{F}", CODE),
     "only a helper": (f"{F}python\n{HELPER}{F}", HELPER),
-    "in a list": (f"1. So:\n   {F}python\n   " + CODE.replace("\n    ", "\n       ") + f"   {F}", None),
+    "in a list": (
+        f"1. So:\n   {F}python\n   " + CODE.replace("\n    ", "\n       ") + f"   {F}",
+        None,
+    ),
     "windows": (f"{F}python\n{CODE}{F}\n".replace("\n", "\r\n"), CODE),
     "old mac": (f"{F}python\n{CODE}{F}\n".replace("\n", "\r"), CODE),
     "bare": (CODE, CODE),

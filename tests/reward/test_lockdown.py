@@ -95,18 +95,22 @@ def contents(folder: str) -> dict[str, bytes]:
     return {item.name: item.read_bytes() if item.is_file() else b"" for item in files}
 
 
-def memory_of(pid: int) -> bytes:
-    """All private writable memory of a process, as root or its owner may read it."""
-    data = b""
+def memory_of(pid: int) -> Iterator[bytes]:
+    """All private writable memory of a process, as root may read it, piece by piece."""
     with Path(f"/proc/{pid}/mem").open("rb", 0) as memory:
         for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
             span, access = line.split()[:2]
-            if not access.startswith("rw") or "[v" in line:
-                continue
-            start, stop = (int(item, 16) for item in span.split("-"))
-            memory.seek(start)
-            data += memory.read(stop - start)
-    return data
+            if access.startswith("rw") and "[v" not in line:
+                start, stop = (int(item, 16) for item in span.split("-"))
+                memory.seek(start)
+                yield memory.read(stop - start)
+
+
+def wait_for_death(child: psutil.Process) -> None:
+    end = time.monotonic() + 10.0
+    while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < end, "the reward process outlived its parent"
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -255,15 +259,19 @@ def test_planted_key_is_nowhere_in_the_child(monkeypatch: pytest.MonkeyPatch) ->
     with RewardProcess(LAYOUT, LIMITS) as process:
         try:
             environment = Path(f"/proc/{process.pid}/environ").read_bytes()
-            memory = memory_of(process.pid)
+            sizes, found = 0, False
+            for piece in memory_of(process.pid):
+                sizes += len(piece)
+                found |= PLANTED.encode() in piece
         except PermissionError:
             pytest.skip("only root may look into a process that is not dumpable")
     assert environment == b""
-    assert len(memory) > 1_000_000
-    assert PLANTED.encode() not in memory
+    assert sizes > 1_000_000
+    assert not found
 
 
-def test_memory_error_is_reported_and_the_trainer_stays_flat(unchecked: RewardProcess) -> None:
+def test_memory_error_is_reported_and_the_trainer_stays_flat() -> None:
+    limits = SandboxSettings(**{**dict(LIMITS), "memory_mib": 384})
     before = psutil.Process().memory_info().rss
     source = """
 def compute_reward(state, action, next_state):
@@ -271,12 +279,13 @@ def compute_reward(state, action, next_state):
     while True:
         kept.append(np.ones(1_000_000))
 """
-    with pytest.raises(RewardFailure) as caught:
-        answer(unchecked, source)
+    with unchecked_process({}, limits) as process:
+        with pytest.raises(RewardFailure) as caught:
+            answer(process, source)
+        assert answer(process, ATTACKS["read_passwd"].source)[0] == 0.0  # and it goes on
     assert caught.value.reason == "memory"
-    assert "1024 MiB" in str(caught.value)
+    assert "384 MiB" in str(caught.value)
     assert psutil.Process().memory_info().rss - before < 50 << 20
-    assert answer(unchecked, ATTACKS["read_passwd"].source)[0] == 0.0  # and it goes on
 
 
 def test_child_dies_with_its_parent() -> None:
@@ -292,10 +301,7 @@ def test_child_dies_with_its_parent() -> None:
     driver.send_signal(signal.SIGKILL)
     driver.wait()
     driver.stdout.close()
-    end = time.monotonic() + 10.0
-    while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < end, "the reward process outlived its parent"
-        time.sleep(0.01)
+    wait_for_death(child)
 
 
 def test_child_dies_with_its_parent_in_the_middle_of_a_call() -> None:
@@ -317,11 +323,13 @@ def test_child_dies_with_its_parent_in_the_middle_of_a_call() -> None:
     driver.send_signal(signal.SIGKILL)
     driver.wait()
     driver.stdout.close()
-    assert psutil.wait_procs([child], timeout=10.0)[1] == []
+    wait_for_death(child)
 
 
 def test_source_is_loaded_after_the_lock() -> None:
     """`RewardProcess` has no way to hand source over before the layers are known."""
     with RewardProcess(LAYOUT, LIMITS) as process:
         assert "seccomp" in process.layers
-        process.load(RewardFunction("def compute_reward(state, action, next_state):\n    return 1\n"))
+        process.load(
+            RewardFunction("def compute_reward(state, action, next_state):\n    return 1\n")
+        )

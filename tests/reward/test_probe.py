@@ -85,7 +85,9 @@ def test_rejection_is_told_from_a_failed_probe() -> None:
 
 
 def test_hang_is_a_timeout() -> None:
-    source = body("many = list(range(90000))", "for i in many:", "    for j in many:", "        k = i")
+    source = body(
+        "many = list(range(90000))", "for i in many:", "    for j in many:", "        k = i"
+    )
     fast = SandboxSettings(**{**dict(LIMITS), "deadline_s": 0.3})
     assert judge(source, fast) == (Status.TIMEOUT, "deadline")
 

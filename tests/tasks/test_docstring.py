@@ -96,7 +96,8 @@ def test_the_wanted_sections_are_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    "hidden", ["Two torques", "reward", "figure", "Nobody", "velocity of the hip", "how fast", "walks"]
+    "hidden",
+    ["Two torques", "reward", "figure", "Nobody", "velocity of the hip", "how fast", "walks"],
 )
 def test_the_rest_is_left_out(hidden: str) -> None:
     assert hidden not in describe_spaces(Walker)

@@ -113,9 +113,7 @@ def test_the_fields_of_the_fetch_tasks(name: str) -> None:
     width = FETCH[name]
     found = {item.name: (item.start, item.stop) for item in task.layout.fields}
     start = task.columns("observation").start
-    wanted = {
-        key: (start + first, start + last) for key, (first, last) in COLUMNS[width].items()
-    }
+    wanted = {key: (start + first, start + last) for key, (first, last) in COLUMNS[width].items()}
     assert {key: value for key, value in found.items() if key in wanted} == wanted
     shapes = {item.name: item.shape for item in task.layout.fields}
     assert shapes["observation"] == f"(N, {width})"
