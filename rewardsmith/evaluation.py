@@ -84,7 +84,8 @@ def run_episodes(
 
 def _play(task: Task, env: Any, policy: Policy, seed: int) -> tuple[list[Any], float, Any]:
     observation, info = env.reset(seed=seed)
-    state, done, total, rows = task.record(env, observation, info), False, 0.0, []
+    state, done, total = task.record(env, observation, info), False, 0.0
+    rows: list[Any] = []
     while not done and len(rows) < (task.horizon or ENDLESS_STEPS):
         action = policy(observation)
         observation, reward, terminated, truncated, info = env.step(action)

@@ -149,7 +149,7 @@ class RewardFunction:
     @property
     def sha256(self) -> str:
         """SHA-256 of the source, hexadecimal."""
-        return hashlib.sha256(self.source.encode()).hexdigest()
+        return hashlib.sha256(self.source.encode(errors="surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True)

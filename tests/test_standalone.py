@@ -135,6 +135,7 @@ def test_hindsight_goals_get_the_generated_reward(point_task: Task, tmp_path: Pa
         env,
         buffer_size=200,
         learning_starts=100,
+        batch_size=16,
         replay_buffer_class=HerReplayBuffer,
         replay_buffer_kwargs={"copy_info_dict": True},
         policy_kwargs={"net_arch": [8]},

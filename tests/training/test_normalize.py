@@ -104,7 +104,12 @@ def test_target_networks_get_the_statistics(point_task: Task) -> None:
         "net_arch": [8],
     }
     model = SAC(
-        "MultiInputPolicy", point_task.make(), policy_kwargs=arguments, learning_starts=20, seed=0
+        "MultiInputPolicy",
+        point_task.make(),
+        policy_kwargs=arguments,
+        learning_starts=20,
+        seed=0,
+        batch_size=16,
     )
     model.learn(60)
     online = model.critic.features_extractor.normalization
