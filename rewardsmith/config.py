@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rewardsmith.errors import ConfigurationError
+from rewardsmith.llm.keys import MASK, masked
 from rewardsmith.settings import Settings, check
 
 _ABSENT = object()
@@ -94,8 +95,10 @@ def checked(config: DictConfig) -> Settings:
 
 
 def to_yaml(settings: Settings) -> str:
-    """The configuration as it was used, for the run's record."""
-    return OmegaConf.to_yaml(OmegaConf.create(settings.model_dump(by_alias=True, mode="json")))
+    """The configuration as it was used, for the run's record; headers and the like are masked."""
+    values = settings.model_dump(by_alias=True, mode="json")
+    values["llm"]["parameters"] = masked(values["llm"]["parameters"])
+    return OmegaConf.to_yaml(OmegaConf.create(values))
 
 
 def resumed(config_file: Path, overrides: Sequence[str]) -> Settings:
@@ -119,7 +122,13 @@ def resumed(config_file: Path, overrides: Sequence[str]) -> Settings:
         if OmegaConf.select(config, key, default=_ABSENT) is _ABSENT:
             raise ConfigurationError(f"{key} is not in the configuration of the run.")
     config.merge_with_dotlist(list(overrides))
-    return check(plain(config))  # type: ignore[arg-type]
+    settings = check(plain(config))  # type: ignore[arg-type]
+    for name, value in settings.llm.parameters.items():
+        if value == MASK:
+            raise ConfigurationError(
+                f"llm.parameters.{name} was a secret and is not in the run's record; give it again."
+            )
+    return settings
 
 
 _ABSENT = object()

@@ -13,7 +13,6 @@ best/           reward.py  model.zip  summary.json
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -21,29 +20,10 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from rewardsmith.errors import ResultsError
+from rewardsmith.files import write_whole
 from rewardsmith.types import Candidate, Trial
 
 _TRIAL = TypeAdapter(Trial)
-
-
-def write_whole(file: Path, data: str | bytes) -> None:
-    """Write a file so that a reader sees either the old content or all of the new.
-
-    Raises:
-        ResultsError: it cannot be written.
-    """
-    raw = data.encode() if isinstance(data, str) else data
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as stream:
-            stream.write(raw)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, file)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise ResultsError(f"{file} cannot be written: {error.strerror}.") from None
 
 
 class RunDirectory:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from rewardsmith.errors import ResultsError
-from rewardsmith.results import RunDirectory, write_whole
+from rewardsmith.files import write_whole
+from rewardsmith.results import RunDirectory
 from rewardsmith.types import Candidate, Evaluation, Fault, RewardFunction, Status, Trial
 
 

@@ -7,18 +7,16 @@ module alone knows their names and their format.
 from __future__ import annotations
 
 import json
-import os
 import re
-import threading
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from rewardsmith.errors import ResultsError
-from rewardsmith.llm.keys import names_secret
+from rewardsmith.files import write_whole
+from rewardsmith.llm.keys import masked
 from rewardsmith.llm.types import Reply, Request, Usage
 
 SCHEMA = 1
@@ -59,13 +57,13 @@ def write_exchange(
         "candidate": request.candidate,
         "attempt": request.attempt,
         "provider": provider,
-        "parameters": _masked(parameters),
+        "parameters": masked(parameters),
         "messages": [asdict(message) for message in request.messages],
         "reply": None if reply is None else asdict(reply),
         "error": None if error is None else {"type": type(error).__name__, "text": str(error)},
         "timestamp": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
-    _write_whole(path, json.dumps(record, indent=2, ensure_ascii=False, default=str) + "\n")
+    write_whole(path, json.dumps(record, indent=2, ensure_ascii=False, default=str) + "\n")
     return path
 
 
@@ -123,28 +121,3 @@ def _reply(record: dict[str, Any]) -> Reply:
     if not isinstance(reply.text, str):
         raise TypeError("the text of a reply is a string")
     return reply
-
-
-def _masked(value: Any, name: str = "") -> Any:
-    # `max_tokens` and its like are numbers; no secret is one.
-    secret = names_secret(name) and isinstance(value, str)
-    if secret or name.endswith("headers"):
-        return "***"
-    if isinstance(value, Mapping):
-        return {str(key): _masked(item, str(key)) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_masked(item, name) for item in value]
-    return value
-
-
-def _write_whole(path: Path, text: str) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # A reply may hold half of a surrogate pair, which UTF-8 cannot spell.
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
-        os.replace(temporary, path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise ResultsError(f"{path} cannot be written: {error.strerror}.") from None

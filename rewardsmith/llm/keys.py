@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from rewardsmith.errors import ConfigurationError
 
@@ -22,6 +23,9 @@ _SECRET_NAME = re.compile(
 
 # Shorter values (``1``, ``false``) are no keys, and stand in many innocent places.
 _SHORTEST_SECRET = 8
+
+
+MASK = "***"
 
 
 def read_environment(folder: Path) -> Mapping[str, str]:
@@ -77,5 +81,18 @@ def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
 def scrub(text: str, secrets: Iterable[str]) -> str:
     """Replace every secret in a text by ``***``."""
     for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, "***")
+        text = text.replace(secret, MASK)
     return text
+
+
+def masked(value: Any, name: str = "") -> Any:
+    """Copy plain data for a record, with `MASK` in place of headers and of named secrets."""
+    # `max_tokens` and its like are numbers; no secret is one.
+    secret = names_secret(name) and isinstance(value, str)
+    if secret or name.endswith("headers"):
+        return MASK
+    if isinstance(value, Mapping):
+        return {str(key): masked(item, str(key)) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [masked(item, name) for item in value]
+    return value

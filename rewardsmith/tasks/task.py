@@ -151,6 +151,7 @@ def build_task(settings: EnvSettings) -> Task:
         observation, info = env.reset(seed=0)
         step = env.step(env.action_space.sample())
         info = {**info, **step[4]}
+        success_key = _success_key(info) or _success_key(_play_out(env))
         declared = settings.fields or _default_fields(observation)
         sources = _sources(env, observation, info, declared)
         layout = TransitionLayout(
@@ -165,12 +166,28 @@ def build_task(settings: EnvSettings) -> Task:
             sources=tuple(sources.items()),
             action=_describe_action(env.action_space),
             horizon=(env.spec.max_episode_steps or 0) if env.spec else 0,
-            success_key=next((key for key in SUCCESS_KEYS if key in info), None),
+            success_key=success_key,
             environment_class=f"{environment_class.__module__}.{environment_class.__qualname__}",
             documentation="" if settings.fields else describe_spaces(environment_class),
         )
     finally:
         env.close()
+
+
+def _success_key(info: dict[str, Any]) -> str | None:
+    return next((key for key in SUCCESS_KEYS if key in info), None)
+
+
+def _play_out(env: gymnasium.Env) -> dict[str, Any]:
+    """Everything that ``info`` ever holds in one episode; some report success only at its end."""
+    env.action_space.seed(0)
+    _, seen = env.reset(seed=0)
+    for _ in range(RANDOM_PLAY_STEPS):
+        _, _, terminated, truncated, info = env.step(env.action_space.sample())
+        seen = {**seen, **info}
+        if terminated or truncated:
+            break
+    return seen
 
 
 def _check_spaces(env: gymnasium.Env, env_id: str) -> None:

@@ -227,7 +227,7 @@ def build_model(
     """
     kwargs = settings.arguments
     algorithm = find_algorithm(settings.algorithm)
-    if settings.normalize_observations:
+    if settings.normalize_observations and not _has_images(env.observation_space):
         kwargs["policy_kwargs"] = {
             "features_extractor_class": normalize.NormalizedFeatures,
             "features_extractor_kwargs": _statistics(task, env, play),
@@ -273,6 +273,12 @@ def _takes(algorithm: type[BaseAlgorithm], name: str) -> bool:
     return name in inspect.signature(algorithm).parameters
 
 
+def _has_images(space: gymnasium.Space) -> bool:
+    """Images have an extractor of their own, which scales them itself."""
+    parts = space.values() if isinstance(space, gymnasium.spaces.Dict) else [space]
+    return any(is_image_space(part) for part in parts)
+
+
 def _statistics(task: Task, env: gymnasium.Env, play: RandomPlay) -> dict[str, Any]:
     """Mean and deviation of every observation feature in random play, as the policy flattens it."""
     space = env.observation_space
@@ -280,11 +286,11 @@ def _statistics(task: Task, env: gymnasium.Env, play: RandomPlay) -> dict[str, A
     mean: list[float] = []
     std: list[float] = []
     for name, part in parts.items():
-        if isinstance(part, gymnasium.spaces.Box) and not is_image_space(part):
+        if isinstance(part, gymnasium.spaces.Box):
             values = play.transitions.next_state[:, task.columns(name)]
             mean += values.mean(axis=0).tolist()
             std += values.std(axis=0).tolist()
-        else:  # one-hot features and images, which become 0 to 1, are left as they are
+        else:  # one-hot features are left as they are
             width = gymnasium.spaces.flatdim(part)
             mean += [0.0] * width
             std += [1.0] * width

@@ -323,3 +323,28 @@ def test_the_environment_can_be_made_from_settings_alone() -> None:
         "achieved_goal",
         "desired_goal",
     }
+
+
+class LateSuccessEnv(gymnasium.Env):
+    """Reports success at the end of an episode only."""
+
+    observation_space = gymnasium.spaces.Box(-1.0, 1.0, (1,))
+    action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,))
+
+    def reset(self, **kwargs: Any) -> tuple[np.ndarray, dict[str, Any]]:
+        self.left = 5
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        self.left -= 1
+        info = {"success": True} if self.left == 0 else {}
+        return np.zeros(1, np.float32), 0.0, self.left == 0, False, info
+
+
+def test_a_success_flag_that_comes_only_at_the_end_is_found() -> None:
+    gymnasium.register("LateSuccess-v0", entry_point=LateSuccessEnv)
+    try:
+        task = load_task("env=gym", "env.id=LateSuccess-v0", "env.description=x")
+        assert task.success_key == "success"
+    finally:
+        del gymnasium.registry["LateSuccess-v0"]

@@ -1,0 +1,35 @@
+"""Write files whole: a reader sees either the old content or all of the new."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from pathlib import Path
+
+from rewardsmith.errors import ResultsError
+
+
+def write_whole(file: Path, data: str | bytes) -> None:
+    """Write under a temporary name, then rename; missing folders are made.
+
+    Args:
+        file: where to.
+        data: text goes out as UTF-8; what UTF-8 cannot spell is escaped.
+
+    Raises:
+        ResultsError: it cannot be written; the old content, if any, is still there.
+    """
+    raw = data.encode(errors="backslashreplace") if isinstance(data, str) else data
+    temporary = file.with_name(f".{file.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as stream:
+            stream.write(raw)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, file)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise ResultsError(f"{file} cannot be written: {error.strerror}.") from None
