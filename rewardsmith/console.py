@@ -9,7 +9,6 @@ from __future__ import annotations
 import textwrap
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from rich.console import Console as RichConsole
@@ -148,12 +147,7 @@ class Console:
             self._live.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """End the live display."""
         if self._live is not None:
             self._live.stop()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,26 @@ from rewardsmith.tasks.task import Task, build_task
 
 CFG = Path(__file__).parents[1] / "cfg"
 DATA = Path(__file__).parent / "data"
+# length of a Fetch observation → first and last + 1 column of each named slice
+FETCH_COLUMNS = {
+    10: {
+        "gripper_position": (0, 3),
+        "finger_displacement": (3, 5),
+        "gripper_velocity": (5, 8),
+        "finger_velocity": (8, 10),
+    },
+    25: {
+        "gripper_position": (0, 3),
+        "object_position": (3, 6),
+        "object_relative_position": (6, 9),
+        "finger_displacement": (9, 11),
+        "object_rotation": (11, 14),
+        "object_velocity": (14, 17),
+        "object_angular_velocity": (17, 20),
+        "gripper_velocity": (20, 23),
+        "finger_velocity": (23, 25),
+    },
+}
 
 
 def load_settings(*overrides: str) -> Settings:
@@ -39,9 +58,3 @@ def point_task() -> Task:
 def sandbox() -> SandboxSettings:
     """Limits of a reward process, as shipped but for machines without seccomp."""
     return load_settings("sandbox.allow_weaker=true").sandbox
-
-
-@pytest.fixture
-def without_package() -> dict[str, str]:
-    """Environment variables of a child process that knows nothing of this repository."""
-    return {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}

@@ -14,11 +14,13 @@ from rewardsmith.reward.failure import RewardFailure
 from rewardsmith.reward.process import RewardProcess
 from rewardsmith.settings import SandboxSettings
 from rewardsmith.types import Field, RewardFunction, Rewards, TransitionLayout, Transitions
+from tests.conftest import FETCH_COLUMNS
 
 DATA = Path(__file__).parents[1] / "data"
 LIMITS = SandboxSettings(
     allow_weaker=False, deadline_s=1.0, memory_mib=1024, cpu_s=600, batch_rows=4096
 )
+
 GOOD = """
 def compute_reward(state, action, next_state):
     distance = np.linalg.norm(next_state["achieved_goal"] - next_state["desired_goal"], axis=-1)
@@ -38,29 +40,8 @@ def _layout(observation: int, slices: dict[str, tuple[int, int]]) -> TransitionL
     return TransitionLayout(tuple(fields), observation + 6, 4)
 
 
-REACH = _layout(
-    10,
-    {
-        "gripper_position": (0, 3),
-        "finger_displacement": (3, 5),
-        "gripper_velocity": (5, 8),
-        "finger_velocity": (8, 10),
-    },
-)
-OBJECT = _layout(
-    25,
-    {
-        "gripper_position": (0, 3),
-        "object_position": (3, 6),
-        "object_relative_position": (6, 9),
-        "finger_displacement": (9, 11),
-        "object_rotation": (11, 14),
-        "object_velocity": (14, 17),
-        "object_angular_velocity": (17, 20),
-        "gripper_velocity": (20, 23),
-        "finger_velocity": (23, 25),
-    },
-)
+REACH = _layout(10, FETCH_COLUMNS[10])
+OBJECT = _layout(25, FETCH_COLUMNS[25])
 LAYOUTS = {"reach": REACH, "push": OBJECT, "slide": OBJECT, "pick_and_place": OBJECT}
 
 

@@ -20,31 +20,12 @@ from rewardsmith.tasks.task import (
     make_environment,
     play_randomly,
 )
-from tests.conftest import CFG, load_settings, load_task
+from tests.conftest import CFG, FETCH_COLUMNS, load_settings, load_task
 
 SHIPPED = sorted(
     file.stem for file in (CFG / "env").glob("*.yaml") if file.stem not in ("base", "gym")
 )
 FETCH = {"reach": 10, "push": 25, "slide": 25, "pick_and_place": 25}
-COLUMNS = {
-    10: {
-        "gripper_position": (0, 3),
-        "finger_displacement": (3, 5),
-        "gripper_velocity": (5, 8),
-        "finger_velocity": (8, 10),
-    },
-    25: {
-        "gripper_position": (0, 3),
-        "object_position": (3, 6),
-        "object_relative_position": (6, 9),
-        "finger_displacement": (9, 11),
-        "object_rotation": (11, 14),
-        "object_velocity": (14, 17),
-        "object_angular_velocity": (17, 20),
-        "gripper_velocity": (20, 23),
-        "finger_velocity": (23, 25),
-    },
-}
 
 
 def gym_task(env_id: str, **changes: Any) -> Task:
@@ -113,7 +94,9 @@ def test_the_fields_of_the_fetch_tasks(name: str) -> None:
     width = FETCH[name]
     found = {item.name: (item.start, item.stop) for item in task.layout.fields}
     start = task.columns("observation").start
-    wanted = {key: (start + first, start + last) for key, (first, last) in COLUMNS[width].items()}
+    wanted = {
+        key: (start + first, start + last) for key, (first, last) in FETCH_COLUMNS[width].items()
+    }
     assert {key: value for key, value in found.items() if key in wanted} == wanted
     shapes = {item.name: item.shape for item in task.layout.fields}
     assert shapes["observation"] == f"(N, {width})"
