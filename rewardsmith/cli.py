@@ -86,13 +86,16 @@ def _design(config: DictConfig, console: Console) -> int:
     backend_class.check(settings, executor)
     strategy_class = configuration.find_class(settings.experiment.target)
     resumed = run is not None
+    record = _record(settings, task, provider, layers)
     run = run or RunDirectory.create(Path(settings.paths.results), settings.env.name)
     backend = backend_class(settings, task, run, executor)
     console.open_log(run.log_file)
     console.header(settings, task, provider, why, layers, executor.workers, run, resumed)
-    if not resumed:
+    if resumed:
+        run.note_resumption(_resume_overrides(), record)
+    else:
         run.write_config(configuration.to_yaml(settings))
-    run.update_record(**_record(settings, task, provider, layers))
+        run.update_record(**record)
     recorded = read_exchanges(run.root)
     session = Session(
         provider,
@@ -136,12 +139,19 @@ def _settings(
     overrides = configuration.task_overrides()
     if settings.experiment.resume:
         run = RunDirectory.open(Path(settings.experiment.resume))
-        rest = [item for item in overrides if not item.startswith("experiment.resume=")]
-        return configuration.resumed(run.config_file, rest), run, "as the run began"
+        earlier = run.earlier_overrides()
+        settings = configuration.resumed(run.config_file, [*earlier, *_resume_overrides()])
+        return settings, run, "as the run began"
     name, why = settings.llm.provider, "as configured"
     if name == "auto":
         name, why = choose_provider(settings.llm, environment)
     return configuration.checked(configuration.with_provider(overrides, name)), None, why
+
+
+def _resume_overrides() -> list[str]:
+    """What this command line changes of the run that it goes on with."""
+    overrides = configuration.task_overrides()
+    return [item for item in overrides if not item.startswith("experiment.resume=")]
 
 
 def _provider(settings: Settings, environment: Mapping[str, str]) -> Provider:

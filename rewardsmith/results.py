@@ -137,6 +137,18 @@ class RunDirectory:
         record.update(values)
         write_whole(self.record_file, json.dumps(record, indent=2) + "\n")
 
+    def note_resumption(self, overrides: list[str], record: dict[str, Any]) -> None:
+        """Add to ``run.json`` that, when, where and with which changes the run went on."""
+        self.update_record(resumed=[*self._resumptions(), {**record, "overrides": overrides}])
+
+    def earlier_overrides(self) -> list[str]:
+        """What earlier resumptions changed; it goes on to count."""
+        return [item for entry in self._resumptions() for item in entry["overrides"]]
+
+    def _resumptions(self) -> list[dict[str, Any]]:
+        entries: list[dict[str, Any]] = self.read_record().get("resumed", [])
+        return entries
+
     def write_prompt(self, number: int, text: str) -> None:
         """Keep an iteration's prompt for people to read."""
         write_whole(self.iteration(number) / "prompt.md", text)

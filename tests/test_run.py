@@ -215,6 +215,12 @@ def test_a_finished_run_can_be_prolonged(undisturbed: Path, tmp_path: Path) -> N
     assert result.returncode == 0, result.stderr
     assert comparable(run)[:4] == comparable(undisturbed)
     assert len(comparable(run)) == 6
+    record = json.loads((run / "run.json").read_text())
+    assert record["started"] == json.loads((undisturbed / "run.json").read_text())["started"]
+    assert [entry["overrides"] for entry in record["resumed"]] == [["experiment.iterations=3"]]
+    again = generate(tmp_path, f"experiment.resume={run}")  # what was changed goes on to count
+    assert again.returncode == 0, again.stderr
+    assert summary(run)["candidates"] == 6
 
 
 def test_a_replayed_run_gives_the_same_result_for_nothing(
