@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 
 from rewardsmith.settings import SandboxSettings, Settings
 from rewardsmith.tasks.task import Task, build_task
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # started in the background by a shell: children would not feel Ctrl-C either
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CFG = Path(__file__).parents[1] / "cfg"
 DATA = Path(__file__).parent / "data"

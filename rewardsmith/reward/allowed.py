@@ -51,7 +51,7 @@ BUILTIN_KEYWORDS = frozenset({"start", "default", "strict", "reverse"})
 METHODS = frozenset(
     """
     all any append argmax argmin argsort astype clip copy cumsum cumprod dot extend flatten get item
-    items keys max mean min nonzero prod ptp ravel repeat reshape round squeeze std sum swapaxes
+    items keys max mean min nonzero prod ravel repeat reshape round squeeze std sum swapaxes
     take tolist transpose update values var
     """.split()
 )
