@@ -86,14 +86,13 @@ def reflection_prompt(
         ranking: all trained trials so far, best first; gives ranks where values must stay hidden.
         best: the best trial so far.
     """
-    hidden = best is not None and best.evaluation.fitness is not None
-    kind = best.evaluation.fitness.kind if hidden else "success"  # type: ignore[union-attr]
+    fitness = best.evaluation.fitness if best else None
     trained = [item for item in trials if item.evaluation.status is Status.OK]
     faults = [(item.candidate.label, item.evaluation.fault) for item in trials]
     return render(
         "reflection",
         iteration=iteration,
-        measure="success rate" if kind == "success" else "rank",
+        measure="rank" if fitness and fitness.kind == "return" else "success rate",
         rows=[_row(item, ranking) for item in trained],
         failures=[
             {
