@@ -356,8 +356,9 @@ class _Watch(BaseCallback):
                 self.logger.record_mean(f"reward/{name}", value)
         if not np.all(np.isfinite(self.locals["actions"])):
             raise Diverged
-        total = self.payload.training.total_timesteps
-        if self._every * (len(self.curve) + 1) <= self.num_timesteps < total:
+        looks = len(self.curve)
+        last = looks >= self.payload.training.checkpoints - 1  # comes at the end of the training
+        if not last and self.num_timesteps >= self._every * (looks + 1):
             self.check()
             self._checkpoint()
         if time.monotonic() - self._reported > PROGRESS_S:

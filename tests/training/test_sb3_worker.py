@@ -186,6 +186,12 @@ def test_the_same_seed_gives_the_same_training(payload: Any) -> None:
     assert one["curve"] != other["curve"]
 
 
+@pytest.mark.slow
+def test_the_curve_has_as_many_points_as_were_asked_for(payload: Any) -> None:
+    result = sb3_worker.train(payload(point_settings(timesteps=200, checkpoints=3)), silent)
+    assert [point["timesteps"] for point in result["curve"]] == [66, 132, 200]
+
+
 # -- hindsight goals ------------------------------------------------------------------------------
 
 
