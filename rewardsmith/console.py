@@ -107,7 +107,7 @@ class Console:
         total = experiment.candidates * experiment.iterations
         self.say(f"rewardsmith {rewardsmith.__version__}", "bold")
         self._item("task", f"{env.id}: {env.description.strip()}")
-        if env.start_state is not None:
+        if env.start_state is not None and env.id.endswith("-v3"):
             self._item("", _start_state(env.start_state))
         self._item("fitness", _measure(task.fitness_kind, experiment.evaluation_episodes))
         self._item("provider", f"{provider.describe()} ({why})")

@@ -327,3 +327,14 @@ def test_many_threads_build_one_client(server: FaultyServer, request_of: Make) -
     for thread in threads:
         thread.join()
     assert len(replies) == 8
+
+
+@pytest.mark.parametrize("path", ["", "/", "/v1"])
+def test_groqs_address_can_be_given_with_or_without_its_path(
+    path: str, server: FaultyServer, request_of: Make
+) -> None:
+    root = server.url.removesuffix("/v1")
+    environment = {"GROQ_API_KEY": KEY, "GROQ_BASE_URL": root + path}
+    ChatProvider(llm_settings("groq"), environment).complete(request_of())
+    wanted = "/v1" if path == "/v1" else "/openai/v1"
+    assert server.journal[0].path == f"{wanted}/chat/completions"
