@@ -1,7 +1,7 @@
 """Asks a language model through any OpenAI-compatible server.
 
 One class serves all such providers: they differ in data (``cfg/llm``), and in the fields they take
-(`rewardsmith.llm.dialect`). The SDK retries rate limits, server errors and lost connections; this
+(`rewardsmith.llm.parameters`). The SDK retries rate limits, server errors and lost connections; this
 module retries what it lets through: broken or empty answers, and those cut off half-way.
 """
 
@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 from rewardsmith.errors import ConfigurationError, ProviderUnusable
 from rewardsmith.llm import answers
 from rewardsmith.llm.budget import Budget, Reservation, prompt_tokens_upper_bound
-from rewardsmith.llm.dialect import Dialect
 from rewardsmith.llm.failures import Server, explain, unreadable
 from rewardsmith.llm.keys import find_secrets, scrub
+from rewardsmith.llm.parameters import Parameters
 from rewardsmith.llm.types import Message, Reply, Request, Usage
 from rewardsmith.settings import LLMSettings
 
@@ -73,7 +73,7 @@ class ChatProvider:
         self._settings = settings
         self._key = _find_key(settings, environment)
         self._organization = _openai_account(settings, environment)
-        self._dialect = Dialect(settings)
+        self._parameters = Parameters(settings)
         self._budget = Budget(settings.max_usd, settings.prices)
         self._client: Any = None
         self._client_lock = threading.Lock()
@@ -94,7 +94,7 @@ class ChatProvider:
         """Answer one request; see `rewardsmith.llm.types.Provider` for what is raised."""
         started = time.monotonic()
         bound = prompt_tokens_upper_bound(request.messages)
-        reservation = self._budget.reserve(self.model, bound, self._dialect.limit, wait=True)
+        reservation = self._budget.reserve(self.model, bound, self._parameters.limit, wait=True)
         try:
             answer = self._ask(request.messages)
             usage, notes = self._settle(answer, reservation)
@@ -102,7 +102,7 @@ class ChatProvider:
             self._budget.release(reservation)
         reply = self._reply(answer.data, usage)
         seconds = time.monotonic() - started
-        return replace(reply, seconds=round(seconds, 3), notes=(*self._dialect.notes, *notes))
+        return replace(reply, seconds=round(seconds, 3), notes=(*self._parameters.notes, *notes))
 
     def count_spent(self, usage: Usage) -> None:
         """Count what earlier requests of a resumed run have cost towards ``llm.max_usd``."""
@@ -119,11 +119,11 @@ class ChatProvider:
         chat = [asdict(message) for message in messages]
         left = self._settings.max_retries
         while True:
-            fields = self._dialect.fields()
+            fields = self._parameters.fields()
             try:
                 answer = self._post(chat, fields, left)
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-                if not self._dialect.adapt(fields, error):
+                if not self._parameters.adapt(fields, error):
                     raise explain(error, self._server) from None
             except openai.OpenAIError as error:
                 raise explain(error, self._server) from None
@@ -146,7 +146,7 @@ class ChatProvider:
                 model=self.model,
                 messages=chat,
                 extra_body=fields,
-                extra_query=self._dialect.query,
+                extra_query=self._parameters.query,
             ) as response:
                 retries = response.retries_taken
                 # The SDK's time-out is for one piece; a server may send crumbs for ever.
@@ -165,7 +165,7 @@ class ChatProvider:
             notes.append("the server reported no usage: the upper bound is counted")
             usage = Usage(1, reservation.prompt_tokens, reservation.completion_tokens)
         else:
-            self._dialect.notice_length(answer.fields, usage.completion_tokens)
+            self._parameters.notice_length(answer.fields, usage.completion_tokens)
         return self._budget.settle(reservation, usage), tuple(notes)
 
     def _reply(self, data: dict[str, Any], usage: Usage) -> Reply:
@@ -197,7 +197,7 @@ class ChatProvider:
                     api_key=self._key or _NO_KEY,
                     base_url=self._server.base_url,
                     # Not with each request: older versions log those, and one may hold a key.
-                    default_headers=self._dialect.headers,
+                    default_headers=self._parameters.headers,
                     timeout=openai.Timeout(seconds, connect=min(seconds, _CONNECT_S)),
                 )
         client = self._client.with_options(max_retries=max_retries)
@@ -205,7 +205,7 @@ class ChatProvider:
         # OPENAI_CUSTOM_HEADERS, whichever server is asked.
         client.organization, client.project = self._organization
         client.admin_api_key = None
-        client._custom_headers = dict(self._dialect.headers)
+        client._custom_headers = dict(self._parameters.headers)
         return client
 
     def _only_model(self) -> str:

@@ -30,7 +30,7 @@ _RESERVED = {
 _QUOTED = re.compile(r"['\"`](\w+)['\"`]")
 
 
-class Dialect:
+class Parameters:
     """The fields that are sent along with the messages; safe to use from several threads.
 
     Attributes:
