@@ -1,8 +1,8 @@
 """Asks a language model through any OpenAI-compatible server.
 
 One class serves all such providers: they differ in data (``cfg/llm``), and in the fields they take
-(`rewardsmith.llm.parameters`). The SDK retries rate limits, server errors and lost connections; this
-module retries what it lets through: broken or empty answers, and those cut off half-way.
+(`rewardsmith.llm.parameters`). The SDK retries rate limits, server errors and lost connections;
+this module retries what it lets through: broken or empty answers, and those cut off half-way.
 """
 
 from __future__ import annotations
