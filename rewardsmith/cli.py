@@ -22,7 +22,7 @@ from rewardsmith.errors import Interrupted, RewardsmithError
 from rewardsmith.execution import LocalExecutor
 from rewardsmith.llm.auto import choose_provider
 from rewardsmith.llm.exchanges import read_exchanges
-from rewardsmith.llm.keys import read_environment, without_secrets
+from rewardsmith.llm.keys import take_environment, without_secrets
 from rewardsmith.llm.session import Session
 from rewardsmith.llm.types import Provider, Reply, Usage
 from rewardsmith.results import RunDirectory
@@ -64,7 +64,7 @@ def _job(config: DictConfig) -> None:
 
 def _design(config: DictConfig, console: Console) -> int:
     """Design a reward; give the exit code."""
-    environment = read_environment(Path.cwd())
+    environment = take_environment(Path.cwd())
     settings, run, why = _settings(config, environment)
     provider = _provider(settings, environment)
 

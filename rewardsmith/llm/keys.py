@@ -27,6 +27,8 @@ _SHORTEST_SECRET = 8
 
 MASK = "***"
 
+_TAKEN: dict[str, str] = {}
+
 
 def read_environment(folder: Path) -> Mapping[str, str]:
     """Read the process's environment over the values of ``folder/.env``.
@@ -51,6 +53,23 @@ def read_environment(folder: Path) -> Mapping[str, str]:
             f"{path} cannot be read ({reason}): write it as lines of NAME=value in UTF-8."
         ) from None
     return {name: value for name, value in values.items() if value is not None} | dict(os.environ)
+
+
+def take_environment(folder: Path) -> Mapping[str, str]:
+    """Read the environment, and take the keys out of this process's own.
+
+    Libraries start programs of their own (Python's `platform` asks ``uname``, for one), and those
+    would inherit every key. What was taken is given again by later calls.
+
+    Args:
+        folder: where a ``.env`` file may lie.
+    """
+    os.environ.update(_TAKEN)
+    environment = read_environment(folder)
+    kept = without_secrets(environment)
+    for name in [name for name in os.environ if name not in kept]:
+        _TAKEN[name] = os.environ.pop(name)
+    return environment
 
 
 def names_secret(name: str) -> bool:

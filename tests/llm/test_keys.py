@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from rewardsmith.errors import ConfigurationError
+from rewardsmith.llm import keys
 from rewardsmith.llm.keys import find_secrets, read_environment, scrub, without_secrets
 from tests.llm.conftest import KEY
 
@@ -82,3 +85,19 @@ def test_a_short_value_of_a_secret_does_not_take_others_along() -> None:
 def test_secrets_are_scrubbed_from_text() -> None:
     secrets = find_secrets({"A_KEY": KEY, "B_KEY": KEY + "-longer", "C_KEY": "1"})
     assert scrub(f"1: {KEY}-longer {KEY}", secrets) == "1: *** ***"
+
+
+def test_a_taken_key_is_in_no_child_of_any_library_and_can_be_taken_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "_TAKEN", {})
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-planted-0123456789")
+    monkeypatch.setenv("COPY_OF_IT", "sk-planted-0123456789")
+    monkeypatch.setenv("HARMLESS", "yes")
+    environment = keys.take_environment(tmp_path)
+    shown = [sys.executable, "-c", "import os; print(dict(os.environ))"]
+    child = subprocess.run(shown, capture_output=True, text=True, check=True).stdout
+    assert environment["OPENAI_API_KEY"] == "sk-planted-0123456789"
+    assert "sk-planted" not in child
+    assert "'HARMLESS': 'yes'" in child
+    assert keys.take_environment(tmp_path)["OPENAI_API_KEY"] == "sk-planted-0123456789"
