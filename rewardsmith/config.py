@@ -129,6 +129,3 @@ def resumed(config_file: Path, overrides: Sequence[str]) -> Settings:
                 f"llm.parameters.{name} was a secret and is not in the run's record; give it again."
             )
     return settings
-
-
-_ABSENT = object()

@@ -1,13 +1,15 @@
 """The files of a run. This module alone knows their names; every file is written whole.
 
+```
 results/reach/
-config.yaml  run.json  log.txt
-iteration_1/    prompt.md  reply_0.md  exchange_0_0.json  candidate_0.json  evaluations.json
-reflection.md  candidate_0.log
-rewards/iteration_1/candidate_0.py
-models/iteration_1/candidate_0.zip  models/best.zip
-tensorboard_logs/iteration_1/candidate_0/seed_0/
-best/           reward.py  model.zip  summary.json
+  config.yaml  run.json  log.txt
+  iteration_1/    prompt.md  reply_0.md  exchange_0_0.json  candidate_0.json  evaluations.json
+                  reflection.md  candidate_0.log
+  rewards/iteration_1/candidate_0.py
+  models/iteration_1/candidate_0.zip  models/best.zip
+  tensorboard_logs/iteration_1/candidate_0/seed_0/
+  best/           reward.py  model.zip  summary.json
+```
 """
 
 from __future__ import annotations

@@ -64,8 +64,7 @@ def take_environment(folder: Path) -> Mapping[str, str]:
     Args:
         folder: where a ``.env`` file may lie.
     """
-    os.environ.update(_TAKEN)
-    environment = read_environment(folder)
+    environment = {**read_environment(folder), **_TAKEN}
     kept = without_secrets(environment)
     for name in [name for name in os.environ if name not in kept]:
         _TAKEN[name] = os.environ.pop(name)

@@ -288,20 +288,27 @@ def compute_reward(state, action, next_state):
     assert psutil.Process().memory_info().rss - before < 50 << 20
 
 
-def test_child_dies_with_its_parent() -> None:
-    script = (
-        "import time\nfrom tests.reward.attacks import LAYOUT, LIMITS, RewardProcess\n"
-        "process = RewardProcess(LAYOUT, LIMITS)\nprint(process.pid, flush=True)\ntime.sleep(60)\n"
-    )
+def kill_the_parent(script: str, pause: float = 0.0) -> None:
+    """Run a script that prints its child's pid, kill it, and wait for the child to follow."""
     driver = subprocess.Popen(
         [sys.executable, "-c", script], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
     )
     assert driver.stdout is not None
     child = psutil.Process(int(driver.stdout.readline()))
+    time.sleep(pause)
+    assert child.is_running()
     driver.send_signal(signal.SIGKILL)
     driver.wait()
     driver.stdout.close()
     wait_for_death(child)
+
+
+def test_child_dies_with_its_parent() -> None:
+    script = (
+        "import time\nfrom tests.reward.attacks import LAYOUT, LIMITS, RewardProcess\n"
+        "process = RewardProcess(LAYOUT, LIMITS)\nprint(process.pid, flush=True)\ntime.sleep(60)\n"
+    )
+    kill_the_parent(script)
 
 
 def test_child_dies_with_its_parent_in_the_middle_of_a_call() -> None:
@@ -313,17 +320,7 @@ def test_child_dies_with_its_parent_in_the_middle_of_a_call() -> None:
         "    print(process.pid, flush=True)\n"
         "    answer(process, 'def compute_reward(s, a, n):\\n    while True: pass')\n"
     )
-    driver = subprocess.Popen(
-        [sys.executable, "-c", script], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
-    )
-    assert driver.stdout is not None
-    child = psutil.Process(int(driver.stdout.readline()))
-    time.sleep(0.2)
-    assert child.is_running()
-    driver.send_signal(signal.SIGKILL)
-    driver.wait()
-    driver.stdout.close()
-    wait_for_death(child)
+    kill_the_parent(script, pause=0.2)
 
 
 def test_source_is_loaded_after_the_lock() -> None:
