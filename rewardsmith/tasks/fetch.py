@@ -8,6 +8,8 @@ v4 differs from v3 in exactly that restoration. So the same id comes in two star
 - ``documented`` (default): what v3's documentation promises and v4 delivers.
 - ``as_released``: the original v3.
 
+Both step faster than the stock classes, with the same results (`rewardsmith.tasks.fast_fetch`).
+
 Importing this module registers the ids. Use ``rewardsmith.tasks.fetch:FetchReach-v3`` where another
 process makes the environment.
 """
@@ -19,6 +21,8 @@ import io
 from typing import Any
 
 import gymnasium
+
+from rewardsmith.tasks.fast_fetch import FastStep
 
 with contextlib.redirect_stderr(io.StringIO()):  # a notice on hands that nobody asked for
     import gymnasium_robotics  # noqa: F401 - registers the v4 ids
@@ -53,19 +57,19 @@ class _StartState:
             self.initial_qvel = 0.0 * self.initial_qvel  # type: ignore[has-type]
 
 
-class FetchReachEnv(_StartState, MujocoFetchReachEnv):
+class FetchReachEnv(_StartState, FastStep, MujocoFetchReachEnv):
     """Move the gripper to a target."""
 
 
-class FetchPushEnv(_StartState, MujocoFetchPushEnv):
+class FetchPushEnv(_StartState, FastStep, MujocoFetchPushEnv):
     """Push a block to a target on the table."""
 
 
-class FetchSlideEnv(_StartState, MujocoFetchSlideEnv):
+class FetchSlideEnv(_StartState, FastStep, MujocoFetchSlideEnv):
     """Hit a puck so that it slides to a target out of reach."""
 
 
-class FetchPickAndPlaceEnv(_StartState, MujocoFetchPickAndPlaceEnv):
+class FetchPickAndPlaceEnv(_StartState, FastStep, MujocoFetchPickAndPlaceEnv):
     """Grasp a block and carry it to a target on or above the table."""
 
 
