@@ -10,21 +10,17 @@ Usage: ``python benchmarks/reward_process.py`` (15 s).
 from __future__ import annotations
 
 import inspect
-import json
 import os
-import platform
-import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
+from common import write
 
 from rewardsmith.reward.process import RewardProcess
 from rewardsmith.settings import SandboxSettings
 from rewardsmith.types import Field, RewardFunction, TransitionLayout
 
-RESULTS = Path(__file__).parent / "results" / "reward_process.json"
 SIZES = (1, 8, 64, 256, 4096)
 STARTS = 5
 SECONDS_PER_SIZE = 0.5
@@ -117,10 +113,7 @@ def main() -> None:
         headline[f"in_process_us_{rows}_rows"] = round(local_us, 1)
         print(f"{rows:>6} {remote_us:>10.1f} {one_core_us:>12.1f} {local_us:>14.1f}")
     print(f"start-up to first reward: {headline['start_up_ms']} ms")
-    machine = f"{platform.system()} {platform.machine()}, Python {sys.version.split()[0]}"
-    report = {"machine": f"{machine}, numpy {np.__version__}", "headline": headline}
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(report, indent=2) + "\n")
+    write("reward_process", headline)
 
 
 if __name__ == "__main__":
