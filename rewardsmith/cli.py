@@ -31,6 +31,7 @@ from rewardsmith.settings import LLMSettings, Settings
 PACKAGES = (
     "gymnasium",
     "gymnasium-robotics",
+    "jax",
     "mujoco",
     "numpy",
     "openai",

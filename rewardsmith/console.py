@@ -38,6 +38,7 @@ class _Line:
         self.rate = 0.0
         self.success: float | None = None
         self.own_return: float | None = None
+        self.points: dict[int, list[dict[str, Any]]] = {}
 
 
 class Console:
@@ -187,10 +188,18 @@ class Console:
         line.steps = steps
         point = data.get("checkpoint")
         if point:
-            line.success, line.own_return = point["success"], point["own_return"]
-            if self._live is None:
-                self.say(f"  {candidate.label} {self._progress_text(line)}")
+            self._checkpoint(candidate, line, point)
         self._draw()
+
+    def _checkpoint(self, candidate: Candidate, line: _Line, point: dict[str, Any]) -> None:
+        """Take in one training's look; told when all trainings have had theirs, as the mean."""
+        points = line.points.setdefault(point["timesteps"], [])
+        points.append(point)
+        if point["success"] is not None:
+            line.success = sum(item["success"] for item in points) / len(points)
+        line.own_return = sum(item["own_return"] for item in points) / len(points)
+        if self._live is None and len(points) == self._trainings:
+            self.say(f"  {candidate.label} {self._progress_text(line)}")
 
     def _progress_text(self, line: _Line) -> str:
         success = "" if line.success is None else f", success {line.success:.2f}"
@@ -221,6 +230,15 @@ class Console:
             label = best.candidate.label
             self.say(f"  best so far: {label}, {fitness_text(best.evaluation.fitness)}")
         self.say()
+
+    def retraining(self, best: Trial, seeds: int) -> None:
+        """The best reward is trained with once more, for the result."""
+        label = best.candidate.label
+        self._title = f"{label} from scratch on {_count(seeds, 'fresh seed')}"
+        self._lines = {best.candidate.index: _Line()}
+        self._trainings = seeds
+        self.say(self._title, "bold")
+        self._draw()
 
     def _draw(self) -> None:
         if self._live is None:
@@ -274,6 +292,12 @@ class Console:
             self._item("spent", f"{spent}, {cost_text(result.usage)}")
             self._item("record", f"{run.root}: the replies and the reason each failed")
             return
+        final = result.final
+        if final is not None and final.fault is not None:
+            self.say(f"The fresh trainings failed: {final.fault.message}")
+        elif final is not None:
+            scores = ", ".join(f"{score:.2f}" for score in final.scores)
+            self.say(f"from scratch on {_count(len(final.scores), 'fresh seed')}: {scores}")
         self.say(
             f"Best: {result.best.candidate.label}, {fitness_text(result.test)}, "
             f"on {result.test.episodes} test episodes that nothing was selected by.",

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import gymnasium
 import numpy as np
 
 from rewardsmith.tasks.task import Task
@@ -43,6 +44,21 @@ class Episodes:
     lengths: list[int]
 
 
+@dataclass(frozen=True)
+class Episode:
+    """One episode.
+
+    Attributes:
+        transitions: in order.
+        success: whether it ended in success; None if the task has no success flag.
+        environment_return: sum of the environment's own reward.
+    """
+
+    transitions: Transitions
+    success: bool | None
+    environment_return: float
+
+
 def training_seed(run_seed: int, training: int) -> int:
     """Seed of one of a run's trainings, below all held-out seeds."""
     return (run_seed * 1_000 + training) % CHECKPOINT_SEEDS
@@ -68,21 +84,31 @@ def run_episodes(
         The results, and the transitions of each episode.
     """
     env = task.make()
-    successes, returns, lengths, recorded = [], [], [], []
     try:
-        for seed in seeds:
-            rows, total, info = _play(task, env, policy, seed)
-            recorded.append(_stack(rows))
-            returns.append(total)
-            lengths.append(len(rows))
-            if task.success_key:
-                successes.append(bool(info.get(task.success_key, False)))
+        played = [play_episode(task, env, policy, seed) for seed in seeds]
     finally:
         env.close()
-    return Episodes(successes, returns, lengths), recorded
+    return gather(played), [episode.transitions for episode in played]
 
 
-def _play(task: Task, env: Any, policy: Policy, seed: int) -> tuple[list[Any], float, Any]:
+def gather(played: Sequence[Episode]) -> Episodes:
+    """The results of some episodes, without their transitions."""
+    return Episodes(
+        [episode.success for episode in played if episode.success is not None],
+        [episode.environment_return for episode in played],
+        [len(episode.transitions) for episode in played],
+    )
+
+
+def play_episode(task: Task, env: gymnasium.Env, policy: Policy, seed: int) -> Episode:
+    """Play one episode.
+
+    Args:
+        task: that `env` was made by.
+        env: to play in; it is reset first.
+        policy: sees raw observations.
+        seed: of the reset.
+    """
     observation, info = env.reset(seed=seed)
     state, done, total = task.record(env, observation, info), False, 0.0
     rows: list[Any] = []
@@ -92,7 +118,8 @@ def _play(task: Task, env: Any, policy: Policy, seed: int) -> tuple[list[Any], f
         next_state = task.record(env, observation, info)
         rows.append((state, flat_action(action), next_state, terminated))
         state, done, total = next_state, terminated or truncated, total + float(reward)
-    return rows, total, info
+    success = bool(info.get(task.success_key, False)) if task.success_key else None
+    return Episode(_stack(rows), success, total)
 
 
 def _stack(rows: list[Any]) -> Transitions:

@@ -17,7 +17,7 @@ from rewardsmith.search.base import Strategy, rank
 from rewardsmith.settings import Settings
 from rewardsmith.standalone import standalone_module
 from rewardsmith.tasks.task import Task
-from rewardsmith.training.base import Backend
+from rewardsmith.training.base import FINAL_TRAININGS, Backend
 from rewardsmith.types import Candidate, Evaluation, Fitness, Status, Trial
 
 
@@ -39,6 +39,9 @@ class Listener(Protocol):
     def iteration_finished(self, number: int, best: Trial | None) -> None:
         """A round ends."""
 
+    def retraining(self, best: Trial, seeds: int) -> None:
+        """The best reward is trained with once more, for the result."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -47,15 +50,19 @@ class Result:
     Attributes:
         trials: all of them, in order.
         best: None if no reward could be trained.
-        test: fitness of the best policy on the test episodes, which nothing was selected by.
+        final: fresh trainings with the best reward, None if there were none; its fitness is on the
+            test episodes.
+        test: fitness on the test episodes, which nothing was selected by: of `final`, or of the
+            search's own best policy.
         usage: what the provider cost, earlier parts of a resumed run included.
         seconds: wall time of this process.
-        timesteps: environment steps of all trainings.
+        timesteps: environment steps that were taken.
         stopped: why the search ended early, None if it did not.
     """
 
     trials: tuple[Trial, ...]
     best: Trial | None
+    final: Evaluation | None
     test: Fitness | None
     usage: Usage
     seconds: float
@@ -105,13 +112,16 @@ class Loop:
                 self._iterate(number)
         except ProviderError as error:
             stopped = error  # what is finished still makes a result
+        final = self._retrain()
+        evaluations = [trial.evaluation for trial in self.trials] + ([final] if final else [])
         result = Result(
             trials=tuple(self.trials),
             best=self._best(),
-            test=self._test(),
+            final=final,
+            test=final.fitness if final and final.fitness else self._test(),
             usage=self.paid + self.session.usage,
             seconds=time.monotonic() - started,
-            timesteps=sum(trial.evaluation.timesteps for trial in self.trials),
+            timesteps=sum(evaluation.collected for evaluation in evaluations),
             stopped=stopped,
         )
         self.run.write_summary(summarize(result))
@@ -150,7 +160,6 @@ class Loop:
             elif candidate.fault is not None:
                 evaluated(candidate, Evaluation(candidate.fault.status, fault=candidate.fault))
             else:
-                self.run.discard_unfinished(candidate)
                 waiting.append(candidate)
         if waiting:
             self.backend.train(waiting, self.listener.progressed, evaluated)
@@ -171,8 +180,29 @@ class Loop:
             module = standalone_module(best, self.task, self.by)
             self.run.write_best(best.candidate, _best_training(best), module)
 
+    def _retrain(self) -> Evaluation | None:
+        """Train the best reward from scratch on fresh seeds, and keep the policy it likes best.
+
+        The policy is chosen by its own return: the test episodes choose nothing.
+        """
+        best = self._best()
+        seeds = self.settings.experiment.final_seeds
+        if best is None or not seeds:
+            return None
+        final = self.run.read_final(best.candidate)
+        if final is None:
+            self.listener.retraining(best, seeds)
+            final = self.backend.retrain(best.candidate, self.listener.progressed)
+            self.run.write_final(best.candidate, final)
+        if final.fitness is not None:
+            peaks = [max(point.own_return for point in curve) for curve in final.curves]
+            training = FINAL_TRAININGS + peaks.index(max(peaks))
+            module = standalone_module(best, self.task, self.by)
+            self.run.write_best(best.candidate, training, module)
+        return final
+
     def _test(self) -> Fitness | None:
-        """Measure the best policy on episodes that nothing was selected by."""
+        """Measure the search's best policy on episodes that nothing was selected by."""
         best = self._best()
         if best is None:
             return None
@@ -209,12 +239,22 @@ def _row(trial: Trial) -> dict[str, Any]:
     }
 
 
+def _final(evaluation: Evaluation) -> dict[str, Any]:
+    """The fresh trainings in the summary."""
+    return {
+        "status": evaluation.status.value,
+        "scores": list(evaluation.scores),
+        "fault": None if evaluation.fault is None else asdict(evaluation.fault),
+    }
+
+
 def summarize(result: Result) -> dict[str, Any]:
     """The result as plain data."""
     best = result.best
     return {
         "best": None if best is None else _row(best),
         "test": None if result.test is None else asdict(result.test),
+        "final": None if result.final is None else _final(result.final),
         "candidates": len(result.trials),
         "trained": sum(trial.evaluation.status is Status.OK for trial in result.trials),
         "usage": asdict(result.usage),

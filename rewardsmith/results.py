@@ -2,13 +2,13 @@
 
 ```
 results/reach/
-  config.yaml  run.json  log.txt
+  config.yaml  run.json  log.txt  logs/
   iteration_1/    prompt.md  reply_0.md  exchange_0_0.json  candidate_0.json  evaluations.json
-                  reflection.md  candidate_0.log
+                  reflection.md  candidate_0.log  population.json  experience.npz
   rewards/iteration_1/candidate_0.py
   models/iteration_1/candidate_0.zip  models/best.zip
   tensorboard_logs/iteration_1/candidate_0/seed_0/
-  best/           reward.py  model.zip  summary.json
+  best/           reward.py  model.zip  summary.json  final_1_0.json
 ```
 """
 
@@ -23,7 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from rewardsmith.errors import ResultsError
 from rewardsmith.files import write_whole
-from rewardsmith.types import Candidate, Trial
+from rewardsmith.types import Candidate, Evaluation, Trial
 
 _TRIAL = TypeAdapter(Trial)
 
@@ -117,6 +117,24 @@ class RunDirectory:
         folder = self.root / "models" / f"iteration_{candidate.iteration}"
         return folder / f"candidate_{candidate.index}{suffix}.zip"
 
+    def last_model_file(self, candidate: Candidate, training: int = 0) -> Path:
+        """Policy at the end of one of a candidate's trainings, be it the best one or not."""
+        file = self.model_file(candidate, training)
+        return file.with_name(f"{file.stem}_last.zip")
+
+    def experience_file(self, iteration: int) -> Path:
+        """Transitions that were collected in an iteration."""
+        return self.iteration(iteration) / "experience.npz"
+
+    def experience_files(self, before: int) -> list[Path]:
+        """Transitions of the iterations before one, oldest first."""
+        files = map(self.experience_file, range(1, before))
+        return [file for file in files if file.exists()]
+
+    def population_log(self, stream: int) -> Path:
+        """What the worker of a joint training printed."""
+        return self.root / "logs" / f"population_{stream}.log"
+
     def tensorboard_folder(self, candidate: Candidate, training: int) -> Path:
         """Scalars of one training."""
         folder = self.tensorboard / f"iteration_{candidate.iteration}"
@@ -168,6 +186,27 @@ class RunDirectory:
         file = self.iteration(candidate.iteration) / f"candidate_{candidate.index}.json"
         write_whole(file, _TRIAL.dump_json(trial, indent=2))
 
+    def write_population(
+        self, iteration: int, key: dict[str, str], results: dict[int, dict[str, Any]]
+    ) -> None:
+        """Keep what a joint training found out, whole.
+
+        Args:
+            iteration: its number.
+            key: what the results depend on.
+            results: of each candidate, by its index.
+        """
+        text = json.dumps({"key": key, "results": results})
+        write_whole(self.iteration(iteration) / "population.json", text)
+
+    def write_final(self, candidate: Candidate, evaluation: Evaluation) -> None:
+        """Keep what fresh trainings with the best reward came to."""
+        write_whole(self._final_file(candidate), _TRIAL.dump_json(Trial(candidate, evaluation)))
+
+    def _final_file(self, candidate: Candidate) -> Path:
+        name = f"final_{candidate.iteration}_{candidate.index}.json"
+        return self.root / "best" / name
+
     def write_iteration(self, number: int, summary: list[dict[str, Any]], reflection: str) -> None:
         """Keep an iteration's table and reflection."""
         folder = self.iteration(number)
@@ -185,10 +224,9 @@ class RunDirectory:
         """Keep the result."""
         write_whole(self.root / "best" / "summary.json", json.dumps(summary, indent=2) + "\n")
 
-    def discard_unfinished(self, candidate: Candidate) -> None:
+    def discard_curves(self, candidate: Candidate, training: int) -> None:
         """Remove the curves of a training that was cut off, so that they are not drawn twice."""
-        folder = self.tensorboard / f"iteration_{candidate.iteration}"
-        shutil.rmtree(folder / f"candidate_{candidate.index}", ignore_errors=True)
+        shutil.rmtree(self.tensorboard_folder(candidate, training), ignore_errors=True)
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -202,13 +240,36 @@ class RunDirectory:
         except (OSError, ValueError) as error:
             raise ResultsError(f"{self.record_file} cannot be read: {error}.") from None
 
+    def read_population(self, iteration: int) -> tuple[dict[str, str], dict[int, dict[str, Any]]]:
+        """Read what `write_population` kept; empty if there is nothing."""
+        file = self.iteration(iteration) / "population.json"
+        if not file.exists():
+            return {}, {}
+        try:
+            data = json.loads(file.read_text())
+            return data["key"], {int(index): value for index, value in data["results"].items()}
+        except (OSError, ValueError, KeyError):
+            raise ResultsError(f"{file} is damaged; delete it to have it trained again.") from None
+
     def read_trial(self, iteration: int, index: int) -> Trial | None:
         """Read a finished candidate, None if it is not finished.
 
         Raises:
             ResultsError: the file is damaged.
         """
-        file = self.iteration(iteration) / f"candidate_{index}.json"
+        return self._read(self.iteration(iteration) / f"candidate_{index}.json")
+
+    def read_final(self, candidate: Candidate) -> Evaluation | None:
+        """Read what `write_final` kept of this candidate, None if there is nothing.
+
+        Raises:
+            ResultsError: the file is damaged.
+        """
+        trial = self._read(self._final_file(candidate))
+        return None if trial is None or trial.candidate != candidate else trial.evaluation
+
+    @staticmethod
+    def _read(file: Path) -> Trial | None:
         if not file.exists():
             return None
         try:

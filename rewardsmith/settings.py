@@ -7,7 +7,7 @@ nothing of Hydra: `rewardsmith.config` reads the files and hands a plain dict to
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -55,6 +55,7 @@ class EnvSettings(_Settings):
     max_episode_steps: PositiveInt | None = None
     kwargs: dict[str, Any] = {}
     fields: dict[str, FieldSettings] | None = None
+    tuned: dict[str, Any] = {}
 
     @field_validator("name", mode="before")
     @classmethod
@@ -115,37 +116,104 @@ class LLMSettings(_Settings):
 
 
 class TrainingSettings(_Settings):
-    """``training``: how a policy is trained with one candidate's reward.
+    """``training``: what every backend needs to know.
 
     Attributes:
         target: class of the backend, from ``_target_``.
-        algorithm: name of a class of stable_baselines3 (or sb3_contrib), e.g. ``SAC``.
-        policy: None picks ``MultiInputPolicy`` for dict observations, else ``MlpPolicy``.
         total_timesteps: environment steps that each candidate learns from.
-        learning_rate: None leaves it to `kwargs`, `tuned` and the algorithm, in this order.
-        kwargs: keyword arguments of the algorithm, passed through untouched.
-        tuned: measured keyword arguments per algorithm, where `kwargs` does not say otherwise.
-        replay_buffer: ``her`` for hindsight goals relabelled with the candidate's reward, or None.
         checkpoints: how often the policy is looked at during training; the curve's points.
         checkpoint_episodes: episodes per look.
         timeout_s: wall time after which a training is given up.
-        workers: trainings at once; None takes the number of cores.
-        device: torch device.
-        normalize_observations: put a running normalisation inside the policy.
+        workers: processes at once; None takes the number of cores.
     """
 
     target: str = Field(alias="_target_")
-    algorithm: str
-    policy: str | None
     total_timesteps: PositiveInt
-    learning_rate: PositiveFloat | None
-    kwargs: dict[str, Any]
-    tuned: dict[str, dict[str, Any]]
-    replay_buffer: Literal["her"] | None
     checkpoints: PositiveInt
     checkpoint_episodes: PositiveInt
     timeout_s: PositiveFloat
     workers: PositiveInt | None
+
+
+class PopulationSettings(TrainingSettings):
+    """``training=population``: all candidates and seeds as one stacked soft actor-critic.
+
+    Attributes:
+        algorithm: ``SAC``; for others there is ``training=sb3``.
+        learning_rate: of actor, critics and temperature (Adam).
+        hidden: widths of the hidden layers.
+        layer_norm: normalise the critics' hidden layers; such critics are not exported.
+        discount: of future rewards.
+        tau: share by which the target critics follow in each gradient step.
+        initial_temperature: of the entropy bonus, which adapts itself.
+        entropy_per_action: what the temperature aims at, for each number of an action; -1 is
+            usual, more explores more.
+        random_actions: share of steps with a random action while collecting, on top.
+        batch_size: transitions per gradient step and learner.
+        updates_per_step: gradient steps of each learner per environment step.
+        updates_per_call: gradient steps in one call of the compiled update.
+        learning_starts: environment steps with random actions, before anything is learned.
+        hindsight: goals per transition that are replaced by ones reached later in the episode
+            (HER, strategy ``future``: Andrychowicz et al. 2017); 0 for none.
+        share_experience: False lets each training learn from its own steps only, and take
+            `total_timesteps` of them.
+        keep_experience: start an iteration on the steps of those before.
+        buffer_size: most transitions that are kept over the iterations.
+        episodes_per_round: that are collected while the learners learn from those before; None
+            takes about 250 steps.
+        device: ``auto`` (an accelerator where JAX finds one), ``cpu`` or ``gpu``.
+    """
+
+    target: Literal["rewardsmith.training.population.backend.Population"] = Field(alias="_target_")
+    algorithm: Literal["SAC"]
+    learning_rate: PositiveFloat
+    hidden: list[PositiveInt] = Field(min_length=1)
+    layer_norm: bool
+    discount: float = Field(gt=0, lt=1)
+    tau: float = Field(gt=0, le=1)
+    initial_temperature: PositiveFloat
+    entropy_per_action: float
+    random_actions: float = Field(ge=0, le=1)
+    batch_size: PositiveInt
+    updates_per_step: PositiveFloat
+    updates_per_call: PositiveInt
+    learning_starts: NonNegativeInt
+    hindsight: NonNegativeInt
+    share_experience: bool
+    keep_experience: bool
+    buffer_size: PositiveInt
+    episodes_per_round: PositiveInt | None
+    device: Literal["auto", "cpu", "gpu"]
+
+    @field_validator("algorithm", mode="before")
+    @classmethod
+    def _only_one(cls, algorithm: Any) -> Any:
+        if algorithm != "SAC":
+            raise ValueError("can only be 'SAC' with training=population; for others: training=sb3")
+        return algorithm
+
+
+class StableBaselines3Settings(TrainingSettings):
+    """``training=sb3``: one process per training.
+
+    Attributes:
+        algorithm: name of a class of stable_baselines3 (or sb3_contrib), e.g. ``SAC``.
+        policy: None picks ``MultiInputPolicy`` for dict observations, else ``MlpPolicy``.
+        learning_rate: None leaves it to `kwargs`, `tuned` and the algorithm, in this order.
+        kwargs: keyword arguments of the algorithm, passed through untouched.
+        tuned: measured keyword arguments per algorithm, where `kwargs` does not say otherwise.
+        replay_buffer: ``her`` for hindsight goals relabelled with the candidate's reward, or None.
+        device: torch device.
+        normalize_observations: put a running normalisation inside the policy.
+    """
+
+    target: Literal["rewardsmith.training.sb3.StableBaselines3"] = Field(alias="_target_")
+    algorithm: str
+    policy: str | None
+    learning_rate: PositiveFloat | None
+    kwargs: dict[str, Any]
+    tuned: dict[str, dict[str, Any]]
+    replay_buffer: Literal["her"] | None
     device: str
     normalize_observations: bool
 
@@ -170,6 +238,8 @@ class ExperimentSettings(_Settings):
         seed: everything random in the run derives from it.
         evaluation_episodes: held-out episodes per training seed that candidates are ranked by.
         test_episodes: further held-out episodes, of other seeds, that the result is reported on.
+        final_seeds: how often the winner is trained again from scratch for the result; 0 tests the
+            policy that the search found.
         resume: run directory to go on with.
     """
 
@@ -181,6 +251,7 @@ class ExperimentSettings(_Settings):
     seed: NonNegativeInt
     evaluation_episodes: PositiveInt
     test_episodes: PositiveInt
+    final_seeds: NonNegativeInt
     resume: str | None
 
 
@@ -208,12 +279,17 @@ class PathSettings(_Settings):
     results: str = Field(min_length=1)
 
 
+AnyTraining = Annotated[
+    PopulationSettings | StableBaselines3Settings, Field(discriminator="target")
+]
+
+
 class Settings(_Settings):
     """Everything that a run depends on."""
 
     env: EnvSettings
     llm: LLMSettings
-    training: TrainingSettings
+    training: AnyTraining
     experiment: ExperimentSettings
     sandbox: SandboxSettings
     paths: PathSettings
@@ -246,12 +322,20 @@ def check(values: dict[str, Any]) -> Settings:
 
 
 def _sentence(error: Any) -> str:
-    key = ".".join(str(part) for part in error["loc"])
+    place = [str(part) for part in error["loc"]]
+    if place[:1] == ["training"]:
+        del place[1:2]  # the class that was chosen by training._target_
+    key = ".".join(place)
     if not key:
         return str(error["ctx"]["error"]) + "."
     if error["type"] == "missing":
         return f"{key} is missing from the configuration."
-    allowed = (
-        error["msg"].removeprefix("Input ").removeprefix("String ").removeprefix("Value error, ")
-    )
+    if error["type"] == "extra_forbidden":
+        return f"{key} is not a setting of {'.'.join(place[:-1]) or 'the configuration'}."
+    if error["type"] == "union_tag_invalid":
+        tag, known = error["ctx"]["tag"], error["ctx"]["expected_tags"]
+        return f"{key}._target_ is {tag!r}, but it should be one of {known}."
+    allowed = error["msg"]
+    for start in ("Input ", "String ", "List ", "Value error, "):
+        allowed = allowed.removeprefix(start)
     return f"{key} is {error['input']!r}, but it {allowed}."

@@ -188,6 +188,7 @@ class Checkpoint:
         own_return: mean return of the candidate's own reward.
         components: mean of each reward component per step.
         episode_length: mean, steps.
+        learner: what the algorithm says of itself: entropy, Q values, losses, as far as it does.
     """
 
     timesteps: int
@@ -195,6 +196,7 @@ class Checkpoint:
     own_return: float
     components: dict[str, float]
     episode_length: float
+    learner: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -207,8 +209,10 @@ class Evaluation:
         scores: mean success (or return) of each training seed's policy on the ranking episodes.
         curves: one list of checkpoints per training seed.
         fault: None if the status is ok.
-        seconds: wall time of its trainings, summed.
-        timesteps: environment steps of its trainings, summed.
+        seconds: wall time of its trainings, summed; its share where they ran together.
+        timesteps: environment steps that its trainings learned from, summed; steps that all of
+            them learned from count once.
+        collected: environment steps that were taken for it; its share of those that all learn from.
     """
 
     status: Status
@@ -218,6 +222,7 @@ class Evaluation:
     fault: Fault | None = None
     seconds: float = 0.0
     timesteps: int = 0
+    collected: int = 0
 
 
 @dataclass(frozen=True)

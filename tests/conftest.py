@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -36,6 +37,13 @@ FETCH_COLUMNS = {
         "finger_velocity": (23, 25),
     },
 }
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep what JAX compiles from one session to the next, but out of the user's own cache."""
+    cache = getattr(config, "cache", None)  # None with -p no:cacheprovider
+    if cache is not None:
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache.mkdir("jax")))
 
 
 def load_settings(*overrides: str) -> Settings:

@@ -15,6 +15,11 @@ SMALL = (
     "training.total_timesteps=200",
     "training.checkpoints=2",
     "training.checkpoint_episodes=2",
+    "env.tuned.learning_starts=60",  # or nothing would be learned
+    "experiment.candidates=4",
+    "experiment.iterations=2",
+    "experiment.seeds=1",
+    "experiment.final_seeds=1",
     "experiment.evaluation_episodes=5",
     "experiment.test_episodes=5",
 )

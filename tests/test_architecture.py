@@ -23,11 +23,19 @@ LAYERS = [
 ]
 WITHIN_A_LAYER = {("training", "evaluation")}
 CORNERS = {
-    "torch": {"training/sb3_worker.py", "training/normalize.py"},
-    "stable_baselines3": {"training/sb3_worker.py", "training/normalize.py"},
+    "torch": {
+        "training/sb3_worker.py",
+        "training/normalize.py",
+        "training/population/export.py",
+    },
+    "stable_baselines3": {
+        "training/sb3_worker.py",
+        "training/normalize.py",
+        "training/population/export.py",
+    },
     "openai": {"llm/chat.py", "llm/failures.py"},
     "hydra": {"cli.py", "config.py"},
-    "jax": set(),
+    "jax": {"training/population/learner.py"},
     "ray": set(),
 }
 FORBIDDEN_CALLS = {

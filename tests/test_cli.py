@@ -19,11 +19,29 @@ SENTENCES = {
     ("env.id=FetchReech-v3",): "env.id is 'FetchReech-v3', .* did you mean FetchReach-v3",
     ("env=gym", "env.id=Reacher-v5"): "env.description is missing",
     ("experiment.resume=nowhere",): "experiment.resume is 'nowhere', but there is no run",
-    ("training.algorithm=SAK", "env=point"): "training.algorithm is 'SAK', .* one of A2C, DDPG",
-    ("training.replay_buffer=her", "env=gym", "env.id=CartPole-v1", "env.description=x"): (
-        "CartPole-v1 has no goals"
+    ("training.algorithm=PPO", "env=point"): (
+        "training.algorithm is 'PPO', .* with training=population; for others: training=sb3"
     ),
-    ("training._target_=rewardsmith.nothing.Here", "env=point"): "_target_ is .* cannot be import",
+    ("+training.kwargs.gamma=0.9", "env=point"): "training.kwargs is not a setting of training",
+    ("training=sb3", "training.algorithm=SAK", "env=point"): (
+        "training.algorithm is 'SAK', .* one of A2C, DDPG"
+    ),
+    ("env=gym", "env.id=CartPole-v1", "env.description=x"): (
+        "needs continuous, bounded actions, but CartPole-v1 has .*: use training=sb3"
+    ),
+    (
+        "training=sb3",
+        "training.replay_buffer=her",
+        "env=gym",
+        "env.id=CartPole-v1",
+        "env.description=x",
+    ): "CartPole-v1 has no goals",
+    ("training._target_=rewardsmith.nothing.Here", "env=point"): (
+        "training._target_ is 'rewardsmith.nothing.Here', but it should be one of 'rewardsmith"
+    ),
+    ("experiment._target_=rewardsmith.nothing.Here", "env=point"): (
+        "_target_ is .* cannot be import"
+    ),
 }
 
 

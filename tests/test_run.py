@@ -187,15 +187,32 @@ def comparable(run: Path) -> list[dict[str, object]]:
     return [{**row, "seconds": None} for row in evaluations(run)]
 
 
+def learned(run: Path) -> list[object]:
+    """What the learners came to, to the last bit, and how often each curve is drawn."""
+    trials = sorted(run.glob("iteration_*/candidate_*.json"))
+    curves = sorted(path.parent for path in run.glob("tensorboard_logs/*/*/*/events*"))
+    return [
+        [file.read_bytes() for file in sorted(run.glob("iteration_*/experience.npz"))],
+        [json.loads(file.read_text())["evaluation"]["curves"] for file in trials],
+        [folder.relative_to(run) for folder in curves],
+    ]
+
+
 @pytest.mark.parametrize(
-    "moment", ["iteration_1/exchange_1_0.json", "iteration_2/candidate_0.json"]
+    "moment",
+    [
+        "iteration_1/exchange_1_0.json",
+        "iteration_1/population.json",
+        "iteration_2/candidate_0.json",
+        "tensorboard_logs/iteration_[12]/candidate_*/seed_500",  # of the fresh trainings
+    ],
 )
 def test_a_killed_run_goes_on_and_ends_the_same(
     moment: str, undisturbed: Path, tmp_path: Path
 ) -> None:
     process = start(tmp_path, *RESUMABLE)
     run = tmp_path / "results" / "point"
-    wait_for(lambda: (run / moment).exists())
+    wait_for(lambda: list(run.glob(moment)))
     process.kill()
     process.communicate()
     before = {
@@ -206,6 +223,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(
     assert result.returncode == 0, result.stderr
     assert comparable(run) == comparable(undisturbed)
     assert summary(run)["test"] == summary(undisturbed)["test"]
+    assert learned(run) == learned(undisturbed)
     for file, content in before.items():
         assert file.read_bytes() == content, f"{file.name} was written again"
 
@@ -233,6 +251,7 @@ def test_a_replayed_run_gives_the_same_result_for_nothing(
     run = tmp_path / "results" / "point"
     assert comparable(run) == comparable(undisturbed)
     assert summary(run)["test"] == summary(undisturbed)["test"]
+    assert learned(run) == learned(undisturbed)
 
 
 def test_what_a_run_leaves_behind(undisturbed: Path) -> None:
@@ -247,6 +266,10 @@ def test_what_a_run_leaves_behind(undisturbed: Path) -> None:
         "iteration_2/reflection.md",
         "rewards/iteration_1/candidate_0.py",
         "models/iteration_1/candidate_1.zip",
+        "models/iteration_1/candidate_1_last.zip",
+        "iteration_1/population.json",
+        "iteration_2/experience.npz",
+        "logs/population_1.log",
         "models/best.zip",
         "tensorboard_logs/iteration_1/candidate_0",
         "best/reward.py",
@@ -268,7 +291,7 @@ def test_what_a_run_leaves_behind(undisturbed: Path) -> None:
 
 
 def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path: Path) -> None:
-    process = start(tmp_path, *RESUMABLE, "training.total_timesteps=20000")
+    process = start(tmp_path, *RESUMABLE, "training.total_timesteps=200000")
     run = tmp_path / "results" / "point"
     parent = psutil.Process(process.pid)
     wait_for(lambda: list(run.glob("tensorboard_logs/*/*/*/events*")))
@@ -284,15 +307,25 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path: Path) -> 
     assert (run / "iteration_1" / "exchange_0_0.json").exists()
 
 
-@pytest.mark.parametrize("victim", ["worker", "reward process"])
-def test_killing_a_worker_or_a_reward_process_costs_that_candidate_only(
-    victim: str, tmp_path: Path
+@pytest.mark.parametrize(
+    ("backend", "victim", "statuses"),
+    [
+        ("population", "worker", {"ok": 2}),  # it is tried once more
+        ("population", "reward process", {"ok": 1, "crashed": 1}),
+        ("sb3", "worker", {"ok": 1, "crashed": 1}),
+        ("sb3", "reward process", {"ok": 1, "crashed": 1}),
+    ],
+)
+def test_killing_a_worker_or_a_reward_process_costs_one_candidate_at_most(
+    backend: str, victim: str, statuses: dict[str, int], tmp_path: Path
 ) -> None:
     process = start(
         tmp_path,
+        f"training={backend}",
         *RESUMABLE,
         "experiment.iterations=1",
-        "training.total_timesteps=1500",
+        "experiment.final_seeds=0",
+        f"training.total_timesteps={3000 if backend == 'population' else 1500}",
         "training.workers=2",
     )
     run = tmp_path / "results" / "point"
@@ -300,12 +333,19 @@ def test_killing_a_worker_or_a_reward_process_costs_that_candidate_only(
     wait_for(lambda: list(run.glob("tensorboard_logs/iteration_1/candidate_0/*/events*")))
     wait_for(lambda: list(run.glob("tensorboard_logs/iteration_1/candidate_1/*/events*")))
     worker = parent.children()[0]
-    target = worker if victim == "worker" else worker.children()[0]
-    target.kill()
+    if victim == "worker":
+        worker.kill()
+    else:
+        reward_process = next(
+            child for child in worker.children() if "import server" in " ".join(child.cmdline())
+        )
+        reward_process.kill()
     out, err = process.communicate(timeout=200)
     assert process.returncode == 0, err
-    assert Counter(row["status"] for row in evaluations(run)) == {"ok": 1, "crashed": 1}
-    assert "crashed" in out
+    assert Counter(row["status"] for row in evaluations(run)) == statuses
+    assert ("crashed" in out) == ("crashed" in statuses)
+    drawn = list(run.glob("tensorboard_logs/iteration_1/candidate_*/seed_0"))
+    assert all(len(list(folder.iterdir())) == 1 for folder in drawn)
 
 
 def test_multirun_gives_each_job_a_run_of_its_own(tmp_path: Path) -> None:
@@ -315,6 +355,7 @@ def test_multirun_gives_each_job_a_run_of_its_own(tmp_path: Path) -> None:
         *RESUMABLE[:-1],
         "experiment.iterations=1",
         "experiment.candidates=1",
+        "experiment.final_seeds=0",
         "experiment.seed=1,2",
     )
     assert result.returncode == 0, result.stderr
@@ -329,6 +370,7 @@ def test_any_gymnasium_environment_with_another_algorithm(tmp_path: Path) -> Non
         "env=gym",
         "env.id=CartPole-v1",
         "env.description=Keep the pole upright.",
+        "training=sb3",
         "training.algorithm=DQN",
         *SMALL,
         "experiment.iterations=1",

@@ -62,8 +62,15 @@ class RewardProcess:
         ([2.0, 2.0], ('fast',))
     """
 
-    def __init__(self, layout: TransitionLayout, limits: SandboxSettings) -> None:
+    def __init__(
+        self, layout: TransitionLayout, limits: SandboxSettings, *, wait: bool = True
+    ) -> None:
         """Start the child and wait until it is locked.
+
+        Args:
+            layout: of the transitions.
+            limits: of the child.
+            wait: False leaves the waiting to `load`, so that several children can start at once.
 
         Raises:
             SandboxUnavailable: a layer is missing and `limits.allow_weaker` is not set.
@@ -73,11 +80,13 @@ class RewardProcess:
         self.layers: tuple[str, ...] = ()
         self.names: tuple[str, ...] = ()
         self._source = ""
+        self._locked = False
         self._open_memory()
         self._start()
         try:
             self._configure()
-            self._check_layers()
+            if wait:
+                self._wait_until_locked()
         except BaseException:
             self.close()
             raise
@@ -142,11 +151,15 @@ class RewardProcess:
         }
         text = json.dumps(config).encode()
         self._send(wire.LOAD, len(text), text)
+
+    def _wait_until_locked(self) -> None:
         kind, bits = self._receive(START_TIMEOUT_S)
         if kind != wire.READY:
             raise RewardFailure("protocol")
         names = enumerate(lockdown.LAYERS)
         self.layers = tuple(name for place, name in names if bits & (1 << place))
+        self._check_layers()
+        self._locked = True
 
     def _check_layers(self) -> None:
         needed = [name for name in lockdown.LAYERS if name != "landlock"]  # best effort
@@ -185,6 +198,8 @@ class RewardProcess:
         Raises:
             RewardFailure: the source is rejected.
         """
+        if not self._locked:
+            self._wait_until_locked()
         self._source, self.names = reward.source, ()
         if len(reward.source) > dialect.MAX_LENGTH:  # so that it fits into a pipe: no blocking
             raise RewardFailure("too_long")

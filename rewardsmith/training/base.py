@@ -1,16 +1,26 @@
-"""What a training backend promises."""
+"""What a training backend promises, and what all backends share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from rewardsmith.execution import LocalExecutor
+from pydantic import TypeAdapter
+
+from rewardsmith.errors import WorkerError
+from rewardsmith.evaluation import TEST_SEEDS, Episodes, fitness, held_out_seeds
+from rewardsmith.execution import Job, LocalExecutor
+from rewardsmith.results import RunDirectory
 from rewardsmith.settings import Settings
-from rewardsmith.types import Candidate, Evaluation
+from rewardsmith.types import Candidate, Checkpoint, Evaluation, Fault, Status
 
 OnProgress = Callable[[Candidate, dict[str, Any]], None]
 OnEvaluated = Callable[[Candidate, Evaluation], None]
+
+FINAL_TRAININGS = 500
+"""Number of the first training for the result; the search's own are numbered from 0."""
+_FAULT = TypeAdapter(Fault)
+_CURVE = TypeAdapter(tuple[Checkpoint, ...])
 
 
 class Backend(Protocol):
@@ -43,6 +53,18 @@ class Backend(Protocol):
         """
         ...
 
+    def retrain(self, candidate: Candidate, on_progress: OnProgress) -> Evaluation:
+        """Train the winner from scratch on fresh seeds, each training on experience of its own.
+
+        Args:
+            candidate: whose reward to train with.
+            on_progress: told steps and checkpoints as they come.
+
+        Returns:
+            What the policies reach on the test episodes, which nothing was selected by.
+        """
+        ...
+
     def test(self, candidate: Candidate, training: int) -> dict[str, Any]:
         """Play the test episodes with one of a candidate's saved policies.
 
@@ -54,3 +76,62 @@ class Backend(Protocol):
             The fields of `rewardsmith.evaluation.Episodes`.
         """
         ...
+
+
+def evaluation(
+    kind: str,
+    curves: Sequence[Any],
+    episodes: Sequence[dict[str, Any]],
+    fault: Fault | dict[str, Any] | None,
+    **totals: Any,
+) -> Evaluation:
+    """Put the trainings of one candidate together; one that failed fails the candidate.
+
+    Args:
+        kind: of fitness, ``success`` or ``return``.
+        curves: checkpoints of each training, as plain data.
+        episodes: what each training's policy did at the end, as plain data.
+        fault: what went wrong, if anything.
+        totals: seconds and steps.
+    """
+    values = {"curves": tuple(map(_CURVE.validate_python, curves)), **totals}
+    if fault is not None:
+        known = _FAULT.validate_python(fault)
+        return Evaluation(status=known.status, fault=known, **values)
+    played = [Episodes(**item) for item in episodes]
+    scores = tuple(fitness(kind, [item]).mean for item in played)
+    return Evaluation(status=Status.OK, fitness=fitness(kind, played), scores=scores, **values)
+
+
+def worker_fault(error: WorkerError, timed_out: bool) -> Fault:
+    """What a training's worker died of."""
+    status = Status.TIMEOUT if timed_out else Status.CRASHED
+    reason = "training_timeout" if timed_out else "worker"
+    text = f"The training did not finish: {error}."
+    return Fault(status, reason, text, traceback=error.traceback)
+
+
+def test_model(
+    settings: Settings,
+    run: RunDirectory,
+    executor: LocalExecutor,
+    candidate: Candidate,
+    training: int,
+) -> dict[str, Any]:
+    """Play the test episodes with a saved policy; see `Backend.test`."""
+    experiment = settings.experiment
+    seeds = held_out_seeds(TEST_SEEDS, experiment.seed, experiment.test_episodes)
+    payload = {
+        "env": settings.env.model_dump(),
+        "algorithm": settings.training.algorithm,
+        "model_file": str(run.model_file(candidate, training)),
+        "first_seed": seeds.start,
+        "episodes": len(seeds),
+    }
+    log = run.worker_log(candidate, training)
+    target = "rewardsmith.training.sb3_worker:evaluate"
+    job = Job("test", target, payload, log, settings.training.timeout_s)
+    outcome = executor.run([job])["test"]
+    if outcome.error is not None:
+        raise outcome.error
+    return dict(outcome.value)

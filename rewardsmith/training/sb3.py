@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
-
-from rewardsmith.errors import ConfigurationError, WorkerError
-from rewardsmith.evaluation import TEST_SEEDS, Episodes, fitness, held_out_seeds, training_seed
+from rewardsmith.errors import ConfigurationError
+from rewardsmith.evaluation import RANKING_SEEDS, TEST_SEEDS, held_out_seeds, training_seed
 from rewardsmith.execution import Job, LocalExecutor, Outcome
 from rewardsmith.results import RunDirectory
 from rewardsmith.settings import Settings
 from rewardsmith.tasks.task import Task
-from rewardsmith.training.base import OnEvaluated, OnProgress
-from rewardsmith.types import Candidate, Checkpoint, Evaluation, Fault, Status
+from rewardsmith.training.base import (
+    FINAL_TRAININGS,
+    OnEvaluated,
+    OnProgress,
+    evaluation,
+    test_model,
+    worker_fault,
+)
+from rewardsmith.types import Candidate, Evaluation
 
 _WORKER = "rewardsmith.training.sb3_worker"
-_FAULT = TypeAdapter(Fault)
-_CURVE = TypeAdapter(tuple[Checkpoint, ...])
 
 
 class StableBaselines3:
@@ -60,7 +62,31 @@ class StableBaselines3:
         on_evaluated: OnEvaluated,
     ) -> None:
         """Train every candidate on all training seeds; see `Backend.train`."""
-        trainings = range(self.settings.experiment.seeds)
+        experiment = self.settings.experiment
+        seeds = held_out_seeds(RANKING_SEEDS, experiment.seed, experiment.evaluation_episodes)
+        trainings = range(experiment.seeds)
+        self._train(candidates, trainings, seeds, on_progress, on_evaluated)
+
+    def retrain(self, candidate: Candidate, on_progress: OnProgress) -> Evaluation:
+        """Train the winner from scratch on fresh seeds; see `Backend.retrain`."""
+        experiment = self.settings.experiment
+        seeds = held_out_seeds(TEST_SEEDS, experiment.seed, experiment.test_episodes)
+        trainings = range(FINAL_TRAININGS, FINAL_TRAININGS + experiment.final_seeds)
+        found: list[Evaluation] = []
+        self._train(
+            [candidate], trainings, seeds, on_progress, lambda _, result: found.append(result)
+        )
+        return found[0]
+
+    def _train(
+        self,
+        candidates: Sequence[Candidate],
+        trainings: range,
+        seeds: range,
+        on_progress: OnProgress,
+        on_evaluated: OnEvaluated,
+    ) -> None:
+        """Train candidates, and measure the policies on episodes with the given seeds."""
         owners = {
             f"{candidate.label}/{training}": candidate
             for training in trainings
@@ -79,12 +105,15 @@ class StableBaselines3:
         def progress(name: str, data: dict[str, Any]) -> None:
             on_progress(owners[name], {**data, "training": _training_number(name)})
 
+        for name, candidate in owners.items():
+            self.run.discard_curves(candidate, _training_number(name))
         jobs = [
-            self._job(name, candidate, _training_number(name)) for name, candidate in owners.items()
+            self._job(name, candidate, _training_number(name), seeds)
+            for name, candidate in owners.items()
         ]
         self.executor.run(jobs, progress, done)
 
-    def _job(self, name: str, candidate: Candidate, training: int) -> Job:
+    def _job(self, name: str, candidate: Candidate, training: int, seeds: range) -> Job:
         settings = self.settings
         assert candidate.reward is not None
         payload = {
@@ -94,7 +123,8 @@ class StableBaselines3:
             "source": candidate.reward.source,
             "seed": training_seed(settings.experiment.seed, training),
             "run_seed": settings.experiment.seed,
-            "evaluation_episodes": settings.experiment.evaluation_episodes,
+            "first_seed": seeds.start,
+            "episodes": len(seeds),
             "model_file": str(self.run.model_file(candidate, training)),
             "tensorboard": str(self.run.tensorboard_folder(candidate, training)),
         }
@@ -102,59 +132,28 @@ class StableBaselines3:
         return Job(name, f"{_WORKER}:train", payload, log, settings.training.timeout_s)
 
     def _evaluation(self, outcomes: Sequence[Outcome]) -> Evaluation:
-        """Put the trainings of one candidate together; one that failed fails the candidate."""
         values = [outcome.value for outcome in outcomes if outcome.value is not None]
-        curves = tuple(_CURVE.validate_python(value["curve"]) for value in values)
-        totals = {
-            "curves": curves,
-            "seconds": sum(value["seconds"] for value in values),
-            "timesteps": sum(value["timesteps"] for value in values),
-        }
-        fault = next((found for found in map(_fault_of, outcomes) if found), None)
-        if fault is not None:
-            return Evaluation(status=fault.status, fault=fault, **totals)
-        episodes = [Episodes(**value["episodes"]) for value in values]
-        kind = self.task.fitness_kind
-        return Evaluation(
-            status=Status.OK,
-            fitness=fitness(kind, episodes),
-            scores=tuple(fitness(kind, [item]).mean for item in episodes),
-            **totals,
+        timesteps = sum(value["timesteps"] for value in values)
+        return evaluation(
+            self.task.fitness_kind,
+            [value["curve"] for value in values],
+            [value["episodes"] for value in values],
+            next((fault for fault in map(_fault_of, outcomes) if fault), None),
+            seconds=sum(value["seconds"] for value in values),
+            timesteps=timesteps,
+            collected=timesteps,
         )
 
     def test(self, candidate: Candidate, training: int) -> dict[str, Any]:
         """Play the test episodes with a saved policy; see `Backend.test`."""
-        experiment = self.settings.experiment
-        seeds = held_out_seeds(TEST_SEEDS, experiment.seed, experiment.test_episodes)
-        payload = {
-            "env": self.settings.env.model_dump(),
-            "algorithm": self.settings.training.algorithm,
-            "model_file": str(self.run.model_file(candidate, training)),
-            "first_seed": seeds.start,
-            "episodes": len(seeds),
-        }
-        log = self.run.worker_log(candidate, training)
-        job = Job("test", f"{_WORKER}:evaluate", payload, log, self.settings.training.timeout_s)
-        outcome = self.executor.run([job])["test"]
-        if outcome.error is not None:
-            raise outcome.error
-        return asdict(Episodes(**outcome.value))
+        return test_model(self.settings, self.run, self.executor, candidate, training)
 
 
 def _training_number(name: str) -> int:
     return int(name.rpartition("/")[2])
 
 
-def _fault_of(outcome: Outcome) -> Fault | None:
+def _fault_of(outcome: Outcome) -> Any:
     if outcome.error is not None:
-        return _worker_fault(outcome.error, outcome.timed_out)
-    return (
-        None if outcome.value["fault"] is None else _FAULT.validate_python(outcome.value["fault"])
-    )
-
-
-def _worker_fault(error: WorkerError, timed_out: bool) -> Fault:
-    status = Status.TIMEOUT if timed_out else Status.CRASHED
-    reason = "training_timeout" if timed_out else "worker"
-    text = f"The training did not finish: {error}."
-    return Fault(status, reason, text, traceback=error.traceback)
+        return worker_fault(outcome.error, outcome.timed_out)
+    return outcome.value["fault"]

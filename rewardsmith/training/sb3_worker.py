@@ -26,10 +26,10 @@ from stable_baselines3.common.preprocessing import is_image_space
 
 import rewardsmith.training.normalize as normalize
 from rewardsmith.errors import ConfigurationError
-from rewardsmith.evaluation import CHECKPOINT_SEEDS, RANKING_SEEDS, held_out_seeds, run_episodes
+from rewardsmith.evaluation import CHECKPOINT_SEEDS, held_out_seeds, run_episodes
 from rewardsmith.reward.failure import RewardFailure
 from rewardsmith.reward.process import RewardProcess
-from rewardsmith.settings import EnvSettings, SandboxSettings, TrainingSettings
+from rewardsmith.settings import EnvSettings, SandboxSettings, StableBaselines3Settings
 from rewardsmith.tasks.task import RandomPlay, Task, build_task, play_randomly
 from rewardsmith.tasks.wrapper import RewardWrapper
 from rewardsmith.types import Checkpoint, Fault, RewardFunction, Status
@@ -44,12 +44,13 @@ class TrainingPayload(BaseModel):
     """Arguments of `train`, as plain data."""
 
     env: EnvSettings
-    training: TrainingSettings
+    training: StableBaselines3Settings
     sandbox: SandboxSettings
     source: str
     seed: int
     run_seed: int
-    evaluation_episodes: int
+    first_seed: int
+    episodes: int
     model_file: str
     tensorboard: str
 
@@ -80,7 +81,7 @@ def check(data: dict[str, Any], report: Report) -> None:
     """
     torch.set_num_threads(1)
     env_settings = EnvSettings.model_validate(data["env"])
-    settings = TrainingSettings.model_validate(data["training"])
+    settings = StableBaselines3Settings.model_validate(data["training"])
     task = build_task(env_settings)
     env = Monitor(task.make())
     build_model(task, env, play_randomly(task, 0), settings, seed=0)
@@ -108,7 +109,7 @@ def train(data: dict[str, Any], report: Report) -> dict[str, Any]:
         episodes = None
         if fault is None:
             watch.restore_best()
-            seeds = held_out_seeds(RANKING_SEEDS, payload.run_seed, payload.evaluation_episodes)
+            seeds = range(payload.first_seed, payload.first_seed + payload.episodes)
             episodes, _ = run_episodes(task, policy_of(watch.model), seeds)
             _save(watch.model, Path(payload.model_file))
             watch.finish(float(np.mean(episodes.successes or episodes.returns)))
@@ -180,7 +181,7 @@ def _caller(process: RewardProcess) -> Callable[..., Any]:
     return call
 
 
-def _capacity(settings: TrainingSettings) -> int:
+def _capacity(settings: StableBaselines3Settings) -> int:
     """Transitions kept for relabelling: as many as the replay buffer can hold."""
     if settings.replay_buffer != "her":
         return 0
@@ -218,7 +219,7 @@ def find_algorithm(name: str) -> type[BaseAlgorithm]:
 
 
 def build_model(
-    task: Task, env: gymnasium.Env, play: RandomPlay, settings: TrainingSettings, seed: int
+    task: Task, env: gymnasium.Env, play: RandomPlay, settings: StableBaselines3Settings, seed: int
 ) -> BaseAlgorithm:
     """Build the algorithm with the configuration's keyword arguments.
 

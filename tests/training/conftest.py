@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+from rewardsmith.config import find_class
+from rewardsmith.evaluation import RANKING_SEEDS
+from rewardsmith.execution import LocalExecutor
+from rewardsmith.results import RunDirectory
 from rewardsmith.settings import Settings
+from rewardsmith.tasks.task import build_task
+from rewardsmith.training.base import Backend
+from rewardsmith.types import Candidate, Evaluation, RewardFunction
 from tests.conftest import load_settings
 
 GOOD = """
@@ -18,7 +28,14 @@ def compute_reward(state, action, next_state):
     near = -after
     return progress + near, {"progress": progress, "near": near}
 """
+UNUSABLE = "def compute_reward(state, action, next_state):\n    return nothing, {}\n"
+ENVIRONMENT = {
+    name: os.environ[name]
+    for name in ("PATH", "HOME", "JAX_COMPILATION_CACHE_DIR")
+    if name in os.environ
+}
 QUICK = (
+    "training=sb3",
     "training.learning_rate=0.003",
     "training.checkpoint_episodes=10",
     "++training.kwargs.batch_size=64",
@@ -34,6 +51,7 @@ def point_settings(*overrides: str, timesteps: int = 700, checkpoints: int = 4) 
     return load_settings(
         "env=point",
         "sandbox.allow_weaker=true",
+        "experiment.seeds=1",
         "experiment.evaluation_episodes=20",
         f"training.total_timesteps={timesteps}",
         f"training.checkpoints={checkpoints}",
@@ -54,9 +72,68 @@ def payload(tmp_path: Path) -> Any:
             "source": source,
             "seed": seed,
             "run_seed": settings.experiment.seed,
-            "evaluation_episodes": settings.experiment.evaluation_episodes,
+            "first_seed": RANKING_SEEDS,
+            "episodes": settings.experiment.evaluation_episodes,
             "model_file": str(tmp_path / "model.zip"),
             "tensorboard": str(tmp_path / "tensorboard"),
         }
 
     return make
+
+
+def candidates(*sources: str, iteration: int = 1) -> list[Candidate]:
+    """Candidates with these rewards."""
+    return [
+        Candidate(iteration=iteration, index=index, reward=RewardFunction(source))
+        for index, source in enumerate(sources)
+    ]
+
+
+class Training:
+    """Trains candidates with the backend of some settings, and notes what is told."""
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        self.settings = settings
+        self.run = RunDirectory.create(folder, "run")
+        self.executor = LocalExecutor(2, ENVIRONMENT)
+        self.told: list[tuple[str, dict[str, Any]]] = []
+
+    @property
+    def backend(self) -> Backend:
+        """As a run that begins, or goes on, would build it."""
+        settings = self.settings
+        backend: Backend = find_class(settings.training.target)(
+            settings, build_task(settings.env), self.run, self.executor
+        )
+        return backend
+
+    def note(self, candidate: Candidate, data: dict[str, Any]) -> None:
+        """Hear of progress."""
+        self.told.append((candidate.label, data))
+
+    def __call__(
+        self, chosen: list[Candidate], mishap: Callable[[Candidate], None] = lambda candidate: None
+    ) -> dict[int, Evaluation]:
+        evaluations: dict[int, Evaluation] = {}
+        before = set(psutil.Process().children(recursive=True))
+
+        def progress(candidate: Candidate, data: dict[str, Any]) -> None:
+            self.note(candidate, data)
+            mishap(candidate)
+
+        def evaluated(candidate: Candidate, evaluation: Evaluation) -> None:
+            assert candidate.index not in evaluations
+            evaluations[candidate.index] = evaluation
+
+        self.backend.train(chosen, progress, evaluated)
+        left = set(psutil.Process().children(recursive=True)) - before
+        assert not psutil.wait_procs(left, timeout=5)[1]
+        return evaluations
+
+    @staticmethod
+    def worker(log: Path) -> psutil.Process:
+        """The process that writes to a log."""
+        for child in psutil.Process().children():
+            if str(log) in [file.path for file in child.open_files()]:
+                return child
+        raise LookupError(log)

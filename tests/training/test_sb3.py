@@ -2,69 +2,24 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import psutil
 import pytest
 
 from rewardsmith.errors import ConfigurationError
 from rewardsmith.execution import LocalExecutor
-from rewardsmith.results import RunDirectory
-from rewardsmith.settings import Settings
-from rewardsmith.tasks.task import build_task
 from rewardsmith.training.sb3 import StableBaselines3
-from rewardsmith.types import Candidate, Evaluation, RewardFunction, Status
-from tests.training.conftest import GOOD, point_settings
+from rewardsmith.types import Candidate, Status
+from tests.training.conftest import (
+    ENVIRONMENT,
+    GOOD,
+    UNUSABLE,
+    Training,
+    candidates,
+    point_settings,
+)
 
 pytestmark = pytest.mark.slow
-
-ENVIRONMENT = {"PATH": os.environ["PATH"]}
-
-
-def candidates(*sources: str) -> list[Candidate]:
-    return [
-        Candidate(iteration=1, index=index, reward=RewardFunction(source))
-        for index, source in enumerate(sources)
-    ]
-
-
-class Training:
-    """Trains candidates, and notes what is told."""
-
-    def __init__(self, folder: Path, settings: Settings) -> None:
-        self.settings = settings
-        self.run = RunDirectory.create(folder, "run")
-        self.executor = LocalExecutor(2, ENVIRONMENT)
-        self.backend = StableBaselines3(settings, build_task(settings.env), self.run, self.executor)
-        self.told: list[tuple[str, dict[str, Any]]] = []
-
-    def __call__(
-        self, chosen: list[Candidate], mishap: Callable[[Candidate], None] = lambda candidate: None
-    ) -> dict[int, Evaluation]:
-        evaluations: dict[int, Evaluation] = {}
-
-        def progress(candidate: Candidate, data: dict[str, Any]) -> None:
-            self.told.append((candidate.label, data))
-            mishap(candidate)
-
-        def evaluated(candidate: Candidate, evaluation: Evaluation) -> None:
-            assert candidate.index not in evaluations
-            evaluations[candidate.index] = evaluation
-
-        self.backend.train(chosen, progress, evaluated)
-        assert psutil.Process().children(recursive=True) == []
-        return evaluations
-
-    def worker(self, candidate: Candidate) -> psutil.Process:
-        """The process that trains a candidate: the one that writes to its log."""
-        log = str(self.run.worker_log(candidate, 0))
-        for child in psutil.Process().children():
-            if log in [file.path for file in child.open_files()]:
-                return child
-        raise LookupError(log)
 
 
 def test_every_training_counts(tmp_path: Path) -> None:
@@ -94,15 +49,14 @@ def test_a_mishap_costs_one_candidate_only(tmp_path: Path) -> None:
         if candidate.index in struck or candidate.index > 1:
             return
         struck.add(candidate.index)
-        worker = training.worker(candidate)
+        worker = training.worker(training.run.worker_log(candidate, 0))
         if candidate.index == 0:
             worker.kill()
         else:
             [reward_process] = worker.children()
             reward_process.kill()
 
-    unused = "def compute_reward(state, action, next_state):\n    return nothing, {}\n"
-    evaluations = training(candidates(GOOD, GOOD, GOOD, unused), mishap)
+    evaluations = training(candidates(GOOD, GOOD, GOOD, UNUSABLE), mishap)
     found = {index: evaluation.status for index, evaluation in evaluations.items()}
     assert found == {
         0: Status.CRASHED,

@@ -1,0 +1,1 @@
+"""The default backend: all candidates and seeds as one stacked learner on one stream of physics."""
