@@ -179,17 +179,21 @@ class Console:
         """A training came further."""
         line = self._lines[candidate.index]
         line.state = "training"
-        steps = data["timesteps"]
-        now = time.monotonic()
-        if line.began is None or steps < line.steps:
-            line.began = now
-        elif now > line.began:
-            line.rate = steps / (now - line.began)
-        line.steps = steps
         point = data.get("checkpoint")
+        self._advance(line, data["timesteps"], late=point is not None)
         if point:
             self._checkpoint(candidate, line, point)
         self._draw()
+
+    @staticmethod
+    def _advance(line: _Line, steps: int, late: bool) -> None:
+        """Count steps; fewer than before are another training's, or those of a late look."""
+        now = time.monotonic()
+        if line.began is None or (steps < line.steps and not late):
+            line.began, line.steps = now, steps
+        elif steps >= line.steps:
+            line.steps = steps
+            line.rate = steps / (now - line.began) if now > line.began else 0.0
 
     def _checkpoint(self, candidate: Candidate, line: _Line, point: dict[str, Any]) -> None:
         """Take in one training's look; told when all trainings have had theirs, as the mean."""
@@ -199,12 +203,13 @@ class Console:
             line.success = sum(item["success"] for item in points) / len(points)
         line.own_return = sum(item["own_return"] for item in points) / len(points)
         if self._live is None and len(points) == self._trainings:
-            self.say(f"  {candidate.label} {self._progress_text(line)}")
+            text = self._progress_text(line, point["timesteps"])
+            self.say(f"  {candidate.label} {text}")
 
-    def _progress_text(self, line: _Line) -> str:
+    def _progress_text(self, line: _Line, steps: int) -> str:
         success = "" if line.success is None else f", success {line.success:.2f}"
         return (
-            f"{line.steps:,}/{self._budget:,} steps, {line.rate:.0f} steps/s{success}, "
+            f"{steps:,}/{self._budget:,} steps, {line.rate:.0f} steps/s{success}, "
             f"own return {line.own_return:.3g}"
         )
 
