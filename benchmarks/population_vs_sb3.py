@@ -10,8 +10,8 @@ Eight FetchReach rewards (``rewards/reach``: one sparse, five sensible, two bad)
 - (b) by Stable-Baselines3's SAC with its defaults, one process per core.
 
 All sides look at their policies alike (5 episodes every 500 steps, counted in) and evaluate
-rewards in the same locked processes. A reward is solved at the first look with success of at least
-0.9. A side other than the population stops
+rewards in the same locked processes. A reward is solved at the second look in a row with
+success of at least 0.9 (one alone can be luck). A side other than the population stops
 training a reward when it is solved, or after its budget; a reward that it has not solved then
 counts with the time that its budget took, so that ratios with such a reward are lower bounds. The
 time of these sides is the sum over the rewards divided by the number of cores: as if every core
@@ -42,6 +42,7 @@ from rewardsmith.execution import Job
 from rewardsmith.settings import Settings
 
 SOLVED = 0.9
+GOOD_LOOKS = 2
 LOOK_STEPS = 500
 LOOK_EPISODES = 5
 FINAL_EPISODES = 30
@@ -62,10 +63,14 @@ def solve(payload: dict[str, Any], report: Callable[[dict[str, Any]], None]) -> 
     from rewardsmith.training import sb3_worker
 
     found: Result = {"solved": False, "steps": payload["training"]["total_timesteps"]}
+    good = 0
 
     def look(data: dict[str, Any]) -> None:
+        nonlocal good
         point = data.get("checkpoint")
-        if point and point["success"] >= SOLVED:
+        if point:
+            good = good + 1 if point["success"] >= SOLVED else 0
+        if good == GOOD_LOOKS:
             found.update(solved=True, steps=point["timesteps"], score=point["success"])
             raise Solved
 
@@ -118,9 +123,12 @@ def train_population(seed: int, sources: dict[str, str]) -> tuple[float, dict[st
     names = list(sources)
     found: dict[str, Result] = {name: {"solved": False, "steps": SHARED_STEPS} for name in names}
 
+    good = [0] * len(names)
+
     def look(number: int, point: dict[str, Any], seconds: float) -> None:
         result = found[names[number]]
-        if point["success"] >= SOLVED and not result["solved"]:
+        good[number] = good[number] + 1 if point["success"] >= SOLVED else 0
+        if good[number] == GOOD_LOOKS and not result["solved"]:
             result.update(solved=True, steps=point["timesteps"], seconds=seconds)
 
     outcome = train(shipped, list(sources.values()), FINAL_EPISODES, look)

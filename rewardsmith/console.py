@@ -21,7 +21,7 @@ import rewardsmith
 from rewardsmith.llm.types import Provider, Usage
 from rewardsmith.loop import Result
 from rewardsmith.results import RunDirectory
-from rewardsmith.settings import Settings
+from rewardsmith.settings import ExperimentSettings, PopulationSettings, Settings
 from rewardsmith.types import Candidate, Fitness, Trial
 
 LABEL_WIDTH = 10
@@ -105,23 +105,14 @@ class Console:
         """Say what will happen."""
         self._run = run
         experiment, training, env = settings.experiment, settings.training, settings.env
-        total = experiment.candidates * experiment.iterations
         self.say(f"rewardsmith {rewardsmith.__version__}", "bold")
         self._item("task", f"{env.id}: {env.description.strip()}")
         if env.start_state is not None and env.id.endswith("-v3"):
             self._item("", _start_state(env.start_state))
         self._item("fitness", _measure(task.fitness_kind, experiment.evaluation_episodes))
         self._item("provider", f"{provider.describe()} ({why})")
-        self._item(
-            "search",
-            f"{_count(experiment.candidates, 'candidate')} × "
-            f"{_count(experiment.iterations, 'iteration')} × {_count(experiment.seeds, 'seed')}",
-        )
-        self._item(
-            "budget",
-            f"{training.algorithm}, {training.total_timesteps:,} steps per training, "
-            f"{total * experiment.seeds} trainings, {workers} at a time",
-        )
+        self._item("search", _search(experiment))
+        self._item("budget", _budget(training, experiment, workers))
         self._item("sandbox", _layers(layers, settings.sandbox.allow_weaker))
         self._item("results", f"{run.root}{' (resumed)' if resumed else ''}")
         self.say()
@@ -357,6 +348,27 @@ def _start_state(start_state: str) -> str:
             "gives v3 as it was, which could not reach most goals"
         )
     return "starts as v3 was released: far from most goals, which cannot be reached from there"
+
+
+def _search(experiment: ExperimentSettings) -> str:
+    text = (
+        f"{_count(experiment.candidates, 'candidate')} × "
+        f"{_count(experiment.iterations, 'iteration')} × {_count(experiment.seeds, 'seed')}"
+    )
+    if experiment.final_seeds:
+        text += f", then the best from scratch on {_count(experiment.final_seeds, 'fresh seed')}"
+    return text
+
+
+def _budget(training: Any, experiment: ExperimentSettings, workers: int) -> str:
+    steps = f"{training.algorithm}, {training.total_timesteps:,} steps"
+    together = experiment.candidates * experiment.seeds
+    if isinstance(training, PopulationSettings):
+        shared = "shared by" if training.share_experience else "for each of"
+        return f"{steps} an iteration, {shared} {together} trainings at once; {workers} processes"
+    return (
+        f"{steps} per training, {together * experiment.iterations} trainings, {workers} at a time"
+    )
 
 
 def _measure(kind: str, episodes: int) -> str:
