@@ -37,16 +37,16 @@ def push(hindsight: bool, steps: int | None) -> dict[str, Any]:
     found: dict[str, Any] = {"steps": None, "minutes": None}
     curves: dict[str, list[float]] = {name: [] for name in named}
 
-    def look(number: int, point: dict[str, Any], seconds: float) -> None:
+    def look(number: int, training: int, point: dict[str, Any], seconds: float) -> None:
         curves[list(named)[number]].append(point["success"])
         if point["success"] >= SOLVED and found["steps"] is None:
             found.update(steps=point["timesteps"], minutes=round(seconds / 60, 1))
 
     outcome = train(chosen, list(named.values()), EPISODES, look, first_seed=TEST_SEEDS)
-    scores = dict(zip(named, outcome.scores, strict=True))
+    scores = {name: score for name, [score] in zip(named, outcome.scores, strict=True)}
     return {
         **found,
-        "best_success": max(outcome.scores),
+        "best_success": max(scores.values()),
         "scores": scores,
         "curves": curves,
         "total_timesteps": chosen.training.total_timesteps,

@@ -19,8 +19,8 @@ from rewardsmith.evaluation import RANKING_SEEDS, Episodes, held_out_seeds, trai
 from rewardsmith.execution import Job
 from rewardsmith.settings import Settings
 
-OnCheckpoint = Callable[[int, dict[str, Any], float], None]
-"""Number of the reward, the checkpoint, seconds since the start."""
+OnCheckpoint = Callable[[int, int, dict[str, Any], float], None]
+"""Number of the reward and of its training, the checkpoint, seconds since the start."""
 
 
 @dataclass(frozen=True)
@@ -31,20 +31,25 @@ class Outcome:
         seconds: wall time, from nothing to the last measurement and model.
         peak_mib: most memory of all its processes together (proportional set size), None if it was
             not watched.
-        scores: success of each reward's training on the last episodes.
+        scores: for each reward, success of each training on the last episodes.
         results: all that the job gave.
     """
 
     seconds: float
     peak_mib: float | None
-    scores: list[float]
+    scores: list[list[float]]
     results: list[dict[str, Any]]
 
 
 def payload(
-    settings: Settings, sources: Sequence[str], folder: str, episodes: int, **changes: Any
+    settings: Settings,
+    sources: Sequence[str],
+    folder: str,
+    episodes: int,
+    trainings: int = 1,
+    **changes: Any,
 ) -> dict[str, Any]:
-    """Arguments of the job: one training of each reward."""
+    """Arguments of the job."""
     seed = settings.experiment.seed
     seeds = held_out_seeds(RANKING_SEEDS, seed, episodes)
     return {
@@ -54,14 +59,14 @@ def payload(
         "rewards": [
             {
                 "source": source,
-                "model_files": [f"{folder}/{number}.zip"],
-                "last_model_files": [f"{folder}/{number}_last.zip"],
-                "tensorboard": [f"{folder}/{number}"],
+                "model_files": [f"{folder}/{number}_{i}.zip" for i in range(trainings)],
+                "last_model_files": [f"{folder}/{number}_{i}_last.zip" for i in range(trainings)],
+                "tensorboard": [f"{folder}/{number}_{i}" for i in range(trainings)],
             }
             for number, source in enumerate(sources)
         ],
         "slots": len(sources),
-        "seeds": [training_seed(seed, 0)],
+        "seeds": [training_seed(seed, training) for training in range(trainings)],
         "run_seed": seed,
         "stream": 1,
         "first_seed": seeds.start,
@@ -89,7 +94,7 @@ def train(
         episodes: that each policy is measured by at the end.
         on_checkpoint: told each look at a policy.
         watch_memory: look at the memory of all processes several times a second; costs time.
-        changes: of the job's arguments.
+        changes: ``trainings`` per reward, or other arguments of the job.
     """
     with tempfile.TemporaryDirectory() as folder:
         data = payload(settings, sources, folder, episodes, **changes)
@@ -100,7 +105,8 @@ def train(
         def progress(_: str, message: dict[str, Any]) -> None:
             if on_checkpoint is not None and "checkpoint" in message:
                 seconds = time.monotonic() - began
-                on_checkpoint(message["candidate"], message["checkpoint"], seconds)
+                place = message["candidate"], message["training"]
+                on_checkpoint(*place, message["checkpoint"], seconds)
 
         with Memory(watch_memory) as memory:
             outcome = executor(1).run([job], progress)["population"]
@@ -108,7 +114,7 @@ def train(
     if outcome.error is not None:
         raise outcome.error
     scores = [
-        float(np.mean(Episodes(**item["episodes"][0]).successes)) if item["episodes"] else 0.0
+        [float(np.mean(Episodes(**part).successes)) for part in item["episodes"]]
         for item in outcome.value
     ]
     return Outcome(seconds, memory.peak_mib, scores, outcome.value)

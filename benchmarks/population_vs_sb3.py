@@ -1,23 +1,25 @@
 """How long until every reward that can be solved is solved: one population against many trainings.
 
-Eight FetchReach rewards (``rewards/reach``: one sparse, five sensible, two bad) are trained
+Eight FetchReach rewards (``rewards/reach``: one sparse, five sensible, two bad), each with three
+seeds, are trained
 
 - by ``training=population``: all together, as shipped for FetchReach;
 - (a) by ``training=sb3`` with the same networks, batch, normalisation, discount, temperature and
-  updates per step, one process per core;
-- (a') the same, but with as many updates per step as the population's learners make for each step
-  that they take themselves (one learner takes an eighth of the steps);
-- (b) by Stable-Baselines3's SAC with its defaults, one process per core.
+  updates per step, one process per core.
+
+With one seed, the population is compared with (a) again, and
+
+- (b) with Stable-Baselines3's SAC with its defaults, one process per core.
 
 All sides look at their policies alike (5 episodes every 500 steps, counted in) and evaluate
-rewards in the same locked processes. A reward is solved at the second look in a row with
-success of at least 0.9 (one alone can be luck). A side other than the population stops
-training a reward when it is solved, or after its budget; a reward that it has not solved then
-counts with the time that its budget took, so that ratios with such a reward are lower bounds. The
-time of these sides is the sum over the rewards divided by the number of cores: as if every core
-were busy to the end, and as if it were known beforehand which rewards can be solved at all (the
-others are left out). The population's time is that of its last solved reward, with all eight
-learning, from the start of its process.
+rewards in the same locked processes. A training is solved at the second look in a row with success
+of at least 0.9 (one alone can be luck). (a) and (b) stop a training when it is solved, or after its
+budget; one that is not solved then counts with the time that its budget took, so that ratios with
+such a training are lower bounds. The time of (a) and (b) is the sum over the trainings divided by
+the number of cores: as if every core were busy to the end, and as if it were known beforehand which
+rewards can be solved at all (the others are left out). The population's time is that of its last
+solved training, with all others learning beside it, from the start of its process; one that it does
+not solve counts with its whole wall time.
 
 Usage: ``python benchmarks/population_vs_sb3.py [--quick]`` (20 minutes; ``--quick`` takes one seed
 and smaller budgets, 8 minutes, and writes nothing).
@@ -49,9 +51,10 @@ FINAL_EPISODES = 30
 SHARED_STEPS = 5_000
 SPARSE = ("sparse",)
 SEEDS = 3
-BUDGET = {"tuned": 12_000, "own": 4_000, "default": 8_000}
-QUICK_BUDGET = {"tuned": 8_000, "own": 2_000, "default": 3_000}
+BUDGET = {"tuned": 12_000, "default": 6_000}
+QUICK_BUDGET = {"tuned": 8_000, "default": 3_000}
 Result = dict[str, Any]
+Run = dict[str, Result]
 
 
 class Solved(Exception):
@@ -92,16 +95,10 @@ def overrides(steps: int) -> tuple[str, ...]:
     )
 
 
-def like_population(population: Settings, takers: int = 1) -> tuple[str, ...]:
-    """Arguments that give Stable-Baselines3's SAC what the population's learners have.
-
-    Args:
-        population: as shipped.
-        takers: learners that share the steps, so that each makes so many times the updates for
-            each step of its own.
-    """
+def like_population(population: Settings) -> tuple[str, ...]:
+    """Arguments that give Stable-Baselines3's SAC what the population's learners have."""
     training: Any = population.training
-    updates = training.updates_per_step * takers
+    updates = training.updates_per_step
     keywords = {
         "learning_rate": training.learning_rate,
         "gamma": training.discount,
@@ -117,35 +114,37 @@ def like_population(population: Settings, takers: int = 1) -> tuple[str, ...]:
     return tuple(f"+training.kwargs.{name}={value}" for name, value in keywords.items())
 
 
-def train_population(seed: int, sources: dict[str, str]) -> tuple[float, dict[str, Result]]:
-    """Train all rewards together; give the whole wall time and what became of each."""
-    shipped = settings(*overrides(SHARED_STEPS), f"experiment.seed={seed}")
+def train_together(trainings: int, sources: dict[str, str]) -> tuple[float, list[Run]]:
+    """Train all rewards together; give the whole wall time, and what became of each seed."""
+    shipped = settings(*overrides(SHARED_STEPS))
     names = list(sources)
-    found: dict[str, Result] = {name: {"solved": False, "steps": SHARED_STEPS} for name in names}
+    runs: list[Run] = [
+        {name: {"solved": False, "steps": SHARED_STEPS} for name in names} for _ in range(trainings)
+    ]
+    good: dict[tuple[int, int], int] = {}
 
-    good = [0] * len(names)
-
-    def look(number: int, point: dict[str, Any], seconds: float) -> None:
-        result = found[names[number]]
-        good[number] = good[number] + 1 if point["success"] >= SOLVED else 0
-        if good[number] == GOOD_LOOKS and not result["solved"]:
+    def look(number: int, training: int, point: dict[str, Any], seconds: float) -> None:
+        result = runs[training][names[number]]
+        before = good.get((number, training), 0)
+        good[number, training] = before + 1 if point["success"] >= SOLVED else 0
+        if good[number, training] == GOOD_LOOKS and not result["solved"]:
             result.update(solved=True, steps=point["timesteps"], seconds=seconds)
 
-    outcome = train(shipped, list(sources.values()), FINAL_EPISODES, look)
-    for name, score in zip(names, outcome.scores, strict=True):
-        found[name]["score"] = score
-        found[name].setdefault("seconds", outcome.seconds)
-    return outcome.seconds, found
+    chosen = list(sources.values())
+    outcome = train(shipped, chosen, FINAL_EPISODES, look, trainings=trainings)
+    for name, scores in zip(names, outcome.scores, strict=True):
+        for training, score in enumerate(scores):
+            runs[training][name]["score"] = score
+            runs[training][name].setdefault("seconds", outcome.seconds)
+    return outcome.seconds, runs
 
 
-def train_apart(
-    seed: int, sources: dict[str, str], steps: int, arguments: tuple[str, ...]
-) -> dict[str, Result]:
+def train_apart(seed: int, sources: dict[str, str], steps: int, arguments: tuple[str, ...]) -> Run:
     """Train each reward in a process of its own; give what became of each."""
     chosen = settings("training=sb3", *overrides(steps), *arguments, f"experiment.seed={seed}")
     seeds = held_out_seeds(RANKING_SEEDS, seed, FINAL_EPISODES)
     began: dict[str, float] = {}
-    found: dict[str, Result] = {}
+    found: Run = {}
     workers = executor(cores())
     with tempfile.TemporaryDirectory() as folder:
         jobs = [
@@ -186,16 +185,26 @@ def train_apart(
     return found
 
 
-def mean_scores(runs: list[dict[str, Result]]) -> dict[str, float]:
+def mean_scores(runs: list[Run]) -> dict[str, float]:
     """Mean success of each reward; what is solved is solved, be it 0.93 or 1.00."""
     return {
         name: float(np.mean([min(run[name]["score"], SOLVED) for run in runs])) for name in runs[0]
     }
 
 
-def time_apart(run: dict[str, Result], solvable: list[str]) -> float:
+def mostly_solved(runs: list[Run]) -> set[str]:
+    """Rewards that are solved in more than half of the seeds."""
+    return {name for name in runs[0] if sum(run[name]["solved"] for run in runs) * 2 > len(runs)}
+
+
+def time_together(runs: list[Run], solvable: list[str]) -> float:
+    """Wall time until the last training of these rewards was solved."""
+    return max(float(run[name]["seconds"]) for run in runs for name in solvable)
+
+
+def time_apart(runs: list[Run], solvable: list[str]) -> float:
     """Wall time of trainings apart from one another, if no core is ever idle."""
-    seconds = [run[name]["seconds"] for name in solvable]
+    seconds = [float(run[name]["seconds"]) for run in runs for name in solvable]
     return max(sum(seconds) / cores(), max(seconds))
 
 
@@ -205,68 +214,62 @@ def main() -> None:
     quick = parser.parse_args().quick
     sources = rewards("reach")
     budget = QUICK_BUDGET if quick else BUDGET
-    train_population(0, sources)  # compiles; later runs find that on disk
-    together, tuned = [], []
-    for seed in range(1 if quick else SEEDS):
-        together.append(train_population(seed, sources))
-        like = like_population(settings())
+    seeds = 1 if quick else SEEDS
+    for trainings in {1, seeds}:
+        train_together(trainings, sources)  # compiles; later runs find that on disk
+    wall, together = train_together(seeds, sources)
+    print(f"population of {len(sources)} rewards × {seeds} seeds: {wall:.0f} s in all", flush=True)
+    _, alone = train_together(1, sources)
+    like = like_population(settings())
+    tuned = []
+    for seed in range(seeds):
         tuned.append(train_apart(seed, sources, budget["tuned"], like))
-        _table(seed, together[-1], tuned[-1])
-    runs = [run for _, run in together]
-    # a reward can be solved if one of the sides does it in most of its runs
-    solvable = [
-        name
-        for name in sources
-        if any(sum(run[name]["solved"] for run in side) * 2 > len(side) for side in (runs, tuned))
-    ]
-    both = [name for name in solvable if sum(run[name]["solved"] for run in tuned) * 2 > len(tuned)]
-    named = {name: sources[name] for name in solvable}
-    own = train_apart(0, named, budget["own"], like_population(settings(), len(sources)))
+        _table(seed, together[seed], tuned[-1])
+    solvable = sorted(mostly_solved(together) | mostly_solved(tuned))
+    both = sorted(mostly_solved(together) & mostly_solved(tuned))
     plain = ("training.normalize_observations=false", "training.tuned={}")
+    named = {name: sources[name] for name in solvable}
     default = train_apart(0, named, budget["default"], plain)
-    times = [max(run[name]["seconds"] for name in solvable) for run in runs]
-    shared_with = [max(run[name]["seconds"] for name in both) for run in runs]
+    print("Stable-Baselines3, defaults")
+    for name, item in default.items():
+        print(f"  {name:<10} {_text(item)}")
+
+    ours, theirs = mean_scores(together), mean_scores(tuned)
     dense = [name for name in sources if name not in SPARSE]
-    ours, theirs = mean_scores(runs), mean_scores(tuned)
     tau = kendalltau([ours[name] for name in dense], [theirs[name] for name in dense]).statistic
     everything = kendalltau(list(ours.values()), list(theirs.values())).statistic
-    apart = [time_apart(run, solvable) for run in tuned]
-    apart_both = [time_apart(run, both) for run in tuned]
-    slow = time_apart(default, solvable)
+    one, apart = time_together([alone[0]], solvable), time_apart(tuned, solvable)
     headline = {
-        "ratio_tuned": round(float(np.mean(apart) / np.mean(times)), 1),
-        "ratio_tuned_per_own_step": round(time_apart(own, solvable) / times[0], 1),
-        "ratio_tuned_solved_by_both": round(float(np.mean(apart_both) / np.mean(shared_with)), 1),
-        "ratio_default": round(slow / times[0], 1),
+        "ratio_tuned": round(apart / time_together(together, solvable), 1),
+        "ratio_tuned_solved_by_both": round(
+            time_apart(tuned, both) / time_together(together, both), 1
+        ),
+        "ratio_tuned_one_seed": round(time_apart(tuned[:1], solvable) / one, 1),
+        "ratio_default": round(time_apart([default], solvable) / one, 1),
         "ratio_default_is_a_lower_bound": not all(item["solved"] for item in default.values()),
         "kendall_tau_dense": round(float(tau), 2),
         "kendall_tau_all": round(float(everything), 2),
-        "population_seconds": round(float(np.mean(times)), 1),
-        "tuned_seconds": round(float(np.mean(apart)), 1),
-        "default_seconds": round(slow, 1),
+        "population_seconds": round(time_together(together, solvable), 1),
+        "population_one_seed_seconds": round(one, 1),
+        "tuned_seconds": round(apart, 1),
+        "default_seconds": round(time_apart([default], solvable), 1),
     }
     changed = [name for name in sources if (ours[name] >= SOLVED) != (theirs[name] >= SOLVED)]
-    for label, run in (("updates per own step", own), ("defaults", default)):
-        print(f"Stable-Baselines3, {label}")
-        for name, item in run.items():
-            print(f"  {name:<10} {_text(item)}")
-    print(f"{'reward':<10} {'population':>10} {'SB3 tuned':>10} {'SB3 default':>12}")
+    print(f"{'reward':<10} {'population':>10} {'SB3 tuned':>10}   success, at most {SOLVED}")
     for name in sources:
-        last = f"{default[name]['score']:.2f}" if name in default else "-"
-        verdict = "  sharing changes the verdict" if name in changed else ""
-        print(f"{name:<10} {ours[name]:>10.2f} {theirs[name]:>10.2f} {last:>12}{verdict}")
+        verdict = "   sharing changes the verdict" if name in changed else ""
+        print(f"{name:<10} {ours[name]:>10.2f} {theirs[name]:>10.2f}{verdict}")
     for key, value in headline.items():
         print(f"{key}: {value}")
     if not quick:
-        details = {"population": runs, "tuned": tuned, "own": own, "default": default}
+        details = {"population": together, "one_seed": alone, "tuned": tuned, "default": default}
         write("population_vs_sb3", headline, changed=changed, **details)
 
 
-def _table(seed: int, together: tuple[float, dict[str, Result]], apart: dict[str, Result]) -> None:
-    print(f"seed {seed}: seconds (steps) until solved; the population took {together[0]:.0f} s")
-    for name, ours in together[1].items():
-        texts = [_text(item) for item in (ours, apart[name])]
-        print(f"  {name:<10} {texts[0]:<32} {texts[1]}", flush=True)
+def _table(seed: int, together: Run, apart: Run) -> None:
+    print(f"seed {seed}: seconds (steps) until solved, population and Stable-Baselines3")
+    for name, ours in together.items():
+        print(f"  {name:<10} {_text(ours):<32} {_text(apart[name])}", flush=True)
 
 
 def _text(item: Result) -> str:

@@ -39,11 +39,12 @@ def solve(seed: int, sources: list[str], **changes: Any) -> tuple[list[int | Non
     )
     steps: list[int | None] = [None] * len(sources)
 
-    def look(number: int, point: dict[str, Any], seconds: float) -> None:
+    def look(number: int, training: int, point: dict[str, Any], seconds: float) -> None:
         if steps[number] is None and point["success"] >= SOLVED:
             steps[number] = point["timesteps"]
 
-    return steps, train(chosen, sources, EPISODES, look, **changes).scores
+    outcome = train(chosen, sources, EPISODES, look, **changes)
+    return steps, [score for [score] in outcome.scores]
 
 
 def main() -> None:

@@ -31,7 +31,6 @@ import psutil
 from common import cores, executor, rewards, settings, write
 from population import payload
 
-from rewardsmith.evaluation import training_seed
 from rewardsmith.execution import Job
 from rewardsmith.tasks.task import make_environment
 
@@ -155,12 +154,8 @@ def main() -> None:
     quick = parser.parse_args().quick
     chosen = settings("sandbox.allow_weaker=true")
     sources = list(rewards("reach").values())
-    seeds = [training_seed(0, training) for training in range(TRAININGS)]
     with tempfile.TemporaryDirectory() as folder:
-        data = payload(chosen, sources, folder, 15, seeds=seeds)
-        for number, reward in enumerate(data["rewards"]):
-            for key in ("model_files", "last_model_files", "tensorboard"):
-                reward[key] = [f"{folder}/{number}_{seed}_{key}" for seed in range(TRAININGS)]
+        data = payload(chosen, sources, folder, 15, TRAININGS)
         outcomes = []
         for _ in range(2):  # the first compiles
             job = Job("watched", "where_time_goes:watched", data, Path(folder) / "log.txt")
