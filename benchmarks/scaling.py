@@ -1,8 +1,8 @@
 """What further candidates cost: K = 1 to 64 FetchReach rewards in one population, one seed each.
 
 The rewards are those of ``rewards/reach``, over and over. Each K is trained as shipped, from the
-start of its process to the last model, for the time. Before that it is trained for 600 steps with an
-eye on the memory of all its processes (proportional set size: what they share counts once): all
+start of its process to the last model, for the time. Before that it is trained for 600 steps with
+an eye on the memory of all its processes (proportional set size: what they share counts once): all
 memory is taken at the start. What is compiled then is found on disk later, so that compilation is
 left out of the times.
 
