@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from pydantic import TypeAdapter
 
-from rewardsmith.errors import WorkerError
+from rewardsmith.errors import ConfigurationError, WorkerError
 from rewardsmith.evaluation import TEST_SEEDS, Episodes, fitness, held_out_seeds
 from rewardsmith.execution import Job, LocalExecutor
 from rewardsmith.results import RunDirectory
@@ -76,6 +78,24 @@ class Backend(Protocol):
             The fields of `rewardsmith.evaluation.Episodes`.
         """
         ...
+
+
+def check_in_worker(executor: LocalExecutor, target: str, payload: dict[str, Any]) -> None:
+    """Try in a worker whether something can be built.
+
+    Args:
+        executor: runs the worker.
+        target: function of the worker.
+        payload: its arguments.
+
+    Raises:
+        ConfigurationError: it cannot; one sentence.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        job = Job("check", target, payload, Path(folder) / "log.txt")
+        outcome = executor.run([job])["check"]
+    if outcome.error is not None:
+        raise ConfigurationError(str(outcome.error))
 
 
 def evaluation(

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from rewardsmith.errors import ConfigurationError
 from rewardsmith.evaluation import RANKING_SEEDS, TEST_SEEDS, held_out_seeds, training_seed
 from rewardsmith.execution import Job, LocalExecutor, Outcome
 from rewardsmith.results import RunDirectory
@@ -17,6 +14,7 @@ from rewardsmith.training.base import (
     FINAL_TRAININGS,
     OnEvaluated,
     OnProgress,
+    check_in_worker,
     evaluation,
     test_model,
     worker_fault,
@@ -49,11 +47,7 @@ class StableBaselines3:
             "env": settings.env.model_dump(),
             "training": settings.training.model_dump(by_alias=True),
         }
-        with tempfile.TemporaryDirectory() as folder:
-            job = Job("check", f"{_WORKER}:check", payload, Path(folder) / "log.txt")
-            outcome = executor.run([job])["check"]
-        if outcome.error is not None:
-            raise ConfigurationError(str(outcome.error))
+        check_in_worker(executor, f"{_WORKER}:check", payload)
 
     def train(
         self,

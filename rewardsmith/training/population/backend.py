@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -23,6 +21,7 @@ from rewardsmith.training.base import (
     FINAL_TRAININGS,
     OnEvaluated,
     OnProgress,
+    check_in_worker,
     evaluation,
     test_model,
     worker_fault,
@@ -54,11 +53,7 @@ class Population:
         """
         _check_spaces(settings)
         payload = {"training": settings.training.model_dump(by_alias=True)}
-        with tempfile.TemporaryDirectory() as folder:
-            job = Job("check", f"{_WORKER}:check", payload, Path(folder) / "log.txt")
-            outcome = executor.run([job])["check"]
-        if outcome.error is not None:
-            raise ConfigurationError(str(outcome.error))
+        check_in_worker(executor, f"{_WORKER}:check", payload)
 
     def train(
         self,

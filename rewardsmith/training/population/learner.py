@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 
 from rewardsmith.errors import ConfigurationError
 from rewardsmith.settings import PopulationSettings
+from rewardsmith.training.population.actor import LOG_STD_MAX, LOG_STD_MIN
 
 Array = jax.Array
 Parameters = Any
-LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
 STATISTICS = ("entropy", "q", "actor_loss", "critic_loss", "temperature")
 
 
