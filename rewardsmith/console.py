@@ -35,6 +35,7 @@ class _Line:
         self.state = "asked for"
         self.steps = 0
         self.began: float | None = None
+        self.first = 0
         self.rate = 0.0
         self.success: float | None = None
         self.own_return: float | None = None
@@ -181,10 +182,11 @@ class Console:
         """Count steps; fewer than before are another training's, or those of a late look."""
         now = time.monotonic()
         if line.began is None or (steps < line.steps and not late):
-            line.began, line.steps = now, steps
+            line.began, line.first, line.steps = now, steps, steps
         elif steps >= line.steps:
             line.steps = steps
-            line.rate = steps / (now - line.began) if now > line.began else 0.0
+            if now - line.began > 1.0:
+                line.rate = (steps - line.first) / (now - line.began)
 
     def _checkpoint(self, candidate: Candidate, line: _Line, point: dict[str, Any]) -> None:
         """Take in one training's look; told when all trainings have had theirs, as the mean."""
@@ -199,10 +201,8 @@ class Console:
 
     def _progress_text(self, line: _Line, steps: int) -> str:
         success = "" if line.success is None else f", success {line.success:.2f}"
-        return (
-            f"{steps:,}/{self._budget:,} steps, {line.rate:.0f} steps/s{success}, "
-            f"own return {line.own_return:.3g}"
-        )
+        rate = f", {line.rate:.0f} steps/s" if line.rate else ""
+        return f"{steps:,}/{self._budget:,} steps{rate}{success}, own return {line.own_return:.3g}"
 
     def evaluated(self, trial: Trial, usage: Usage) -> None:
         """A candidate is finished."""
