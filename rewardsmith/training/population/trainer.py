@@ -243,8 +243,10 @@ class Trainer:
         if self._collected:
             length = self._collected / self._played
         between_looks = self._budget // self._settings.checkpoints  # no look is to be missed
+        streams = 1 if self._shared else len(self._active())
+        left = math.ceil((self._settings.total_timesteps - self._progress) * streams / length)
         wanted = max(SHORTEST_ROUND, math.ceil(ROUND_STEPS / length))
-        return max(1, min(wanted, int(between_looks / length)))
+        return max(1, min(wanted, int(between_looks / length), left))
 
     @property
     def _learning_starts(self) -> int:
