@@ -83,7 +83,7 @@ def unpack(vector: Vector, features: int, hidden: Sequence[int], actions: int) -
     """Undo `pack`; the layers are views of the vector.
 
     Args:
-        vector: of `packed_size` numbers.
+        vector: of `pack`.
         features: D.
         hidden: widths of the hidden layers.
         actions: A.
@@ -95,12 +95,6 @@ def unpack(vector: Vector, features: int, hidden: Sequence[int], actions: int) -
         layers.append((vector[start:middle].reshape(inputs, outputs), vector[middle:stop]))
         start = stop
     return layers
-
-
-def packed_size(features: int, hidden: Sequence[int], actions: int) -> int:
-    """Length of the vector that `pack` makes."""
-    shapes = _shapes(features, hidden, actions)
-    return sum((inputs + 1) * outputs for inputs, outputs in shapes)
 
 
 def unscale(action: NDArray[Any], space: gymnasium.spaces.Box) -> NDArray[Any]:

@@ -134,20 +134,6 @@ class Features:
             scaled[achieved] -= scaled[desired]
         return folded, bias - shift
 
-    def state(self) -> dict[str, FloatArray]:
-        """The statistics as arrays, for ``np.savez``."""
-        return {
-            "count": np.array(self._count),
-            "mean": self._mean.copy(),
-            "variance": self._variance.copy(),
-        }
-
-    def restore(self, state: Mapping[str, FloatArray]) -> None:
-        """Go on with the statistics of `state`."""
-        self._count = float(state["count"])
-        self._mean = np.array(state["mean"], dtype=np.float64)
-        self._variance = np.array(state["variance"], dtype=np.float64)
-
     def _differences(self, records: NDArray[np.floating[Any]]) -> FloatArray:
         """T @ raw of every record, in float64: the difference of two positions can be small."""
         values = records[..., self.columns].astype(np.float64, copy=False)  # indexing has copied

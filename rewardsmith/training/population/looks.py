@@ -94,10 +94,6 @@ class Looks:
         """When a learner's own return was the highest."""
         return self._best[learner][1]
 
-    def peak(self, learner: int) -> float:
-        """The highest own return of a learner."""
-        return self._best[learner][0]
-
     def start(self, look: Look, learners: Sequence[int]) -> None:
         """Ask for the episodes of a look."""
         self._looks.append(look)

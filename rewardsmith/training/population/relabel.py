@@ -81,10 +81,6 @@ class Relabeler:
         """Mark a candidate as failed."""
         self.faults.setdefault(number, failure.fault(Status.CRASHED))
 
-    def names(self, number: int) -> tuple[str, ...]:
-        """Names of a candidate's components."""
-        return self._processes[number].names
-
     def settle(self) -> None:
         """Let those be failed that were found to be so at any moment before."""
         for number, fault in self.late.items():

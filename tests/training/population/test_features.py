@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import gymnasium
 import numpy as np
 import pytest
@@ -118,16 +116,3 @@ def test_folding_changes_nothing(features: Features, records: FloatArray, extra:
     np.testing.assert_allclose(
         raw @ folded_weights + folded_bias, inputs @ weights + bias, rtol=1e-5, atol=1e-5
     )
-
-
-def test_statistics_outlive_the_process(
-    task: Task, features: Features, records: FloatArray, tmp_path: Path
-) -> None:
-    features.update(records[:700])
-    np.savez(tmp_path / "features.npz", **features.state())
-    again = Features(task.make().observation_space, task)
-    with np.load(tmp_path / "features.npz") as state:
-        again.restore(state)
-    for part in (features, again):
-        part.update(records[700:])
-    np.testing.assert_array_equal(features.apply(records), again.apply(records))
