@@ -7,6 +7,7 @@ Shapes are written with N for the number of transitions, W for the width of a st
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -88,6 +89,16 @@ class Transitions:
         """Pick the same rows of all arrays."""
         return Transitions(
             self.state[rows], self.action[rows], self.next_state[rows], self.terminated[rows]
+        )
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Transitions]) -> Transitions:
+        """Lay batches end to end."""
+        return cls(
+            np.concatenate([part.state for part in parts]),
+            np.concatenate([part.action for part in parts]),
+            np.concatenate([part.next_state for part in parts]),
+            np.concatenate([part.terminated for part in parts]),
         )
 
 

@@ -345,10 +345,4 @@ def _probe_sample(
     achieved = transitions.next_state[ends][:, task.columns("achieved_goal")]
     hindsight.state[:, goals] = achieved
     hindsight.next_state[:, goals] = achieved
-    plain = transitions[rows]
-    return Transitions(
-        np.concatenate([plain.state, hindsight.state]),
-        np.concatenate([plain.action, hindsight.action]),
-        np.concatenate([plain.next_state, hindsight.next_state]),
-        np.concatenate([plain.terminated, hindsight.terminated]),
-    )
+    return Transitions.concatenate([transitions[rows], hindsight])

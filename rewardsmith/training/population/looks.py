@@ -118,7 +118,7 @@ class Looks:
 
     def _point(self, look: Look, learner: int, played: Sequence[Episode]) -> None:
         candidate = learner // self._trainings
-        batch = _concatenate([episode.transitions for episode in played])
+        batch = Transitions.concatenate([episode.transitions for episode in played])
         rewards = self._relabeler.look(candidate, batch)
         if rewards is None:
             return
@@ -155,12 +155,3 @@ class Looks:
             if learner in last:
                 curves.scalars(self.last.timesteps, last[learner])
             curves.close()
-
-
-def _concatenate(parts: Sequence[Transitions]) -> Transitions:
-    return Transitions(
-        np.concatenate([part.state for part in parts]),
-        np.concatenate([part.action for part in parts]),
-        np.concatenate([part.next_state for part in parts]),
-        np.concatenate([part.terminated for part in parts]),
-    )

@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from rewardsmith.errors import WorkerError
 from rewardsmith.evaluation import Episode, Policy, play_episode
 from rewardsmith.reward.lockdown import die_with_parent
-from rewardsmith.settings import EnvSettings
-from rewardsmith.tasks.task import Task, build_task
+from rewardsmith.tasks.task import Task
 from rewardsmith.training.population.actor import Actor, unpack, unscale
 from rewardsmith.training.population.features import observation_names
 
+_CONTEXT = multiprocessing.get_context("forkserver")
 BACKGROUND = 10
 """How much the measuring processes give way to the others (`os.nice`)."""
 
@@ -49,23 +49,27 @@ class Play:
     random_actions: float = 0.0
 
 
+def prepare() -> None:
+    """Begin to start the process that all others are forked from; returns at once."""
+    # plain fork would copy the learners' threads, spawn import everything in each process
+    _CONTEXT.set_forkserver_preload(["rewardsmith.training.population.preload"])
+    forkserver.ensure_running()
+
+
 class Physics:
     """Processes that play episodes."""
 
-    def __init__(self, env: EnvSettings, hidden: list[int], processes: int) -> None:
-        """Begin to start the processes; they are there when the first episode is asked for.
+    def __init__(self, task: Task, hidden: list[int], processes: int) -> None:
+        """Define the pools; their processes start with the first episodes.
 
         Args:
-            env: the task to play.
+            task: to play.
             hidden: widths of the actors' hidden layers.
             processes: of each pool.
         """
-        # plain fork would copy the learners' threads, spawn import everything in each process
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["rewardsmith.training.population.preload"])
-        forkserver.ensure_running()
+        prepare()
         pools = [
-            ProcessPoolExecutor(processes, context, _start, (env.model_dump(), hidden, nice))
+            ProcessPoolExecutor(processes, _CONTEXT, _start, (task, hidden, nice))
             for nice in (0, BACKGROUND)
         ]
         self._collectors, self._evaluators = pools
@@ -141,11 +145,11 @@ class _Player:
 _player: _Player
 
 
-def _start(env: dict[str, Any], hidden: list[int], nice: int) -> None:
+def _start(task: Task, hidden: list[int], nice: int) -> None:
     global _player
     die_with_parent(os.getppid())
     os.nice(nice)
-    _player = _Player(build_task(EnvSettings.model_validate(env)), hidden)
+    _player = _Player(task, hidden)
 
 
 def _play(play: Play) -> Episode:

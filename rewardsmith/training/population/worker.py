@@ -9,7 +9,7 @@ from typing import Any
 from rewardsmith.errors import WorkerError
 from rewardsmith.settings import EnvSettings, PopulationSettings, SandboxSettings
 from rewardsmith.tasks.task import build_task
-from rewardsmith.training.population.physics import Physics
+from rewardsmith.training.population.physics import Physics, prepare
 from rewardsmith.training.population.relabel import Relabeler
 
 Report = Callable[[dict[str, Any]], None]
@@ -45,9 +45,10 @@ def train(data: dict[str, Any], report: Report) -> list[dict[str, Any]]:
     env = EnvSettings.model_validate(data["env"])
     sandbox = SandboxSettings.model_validate(data["sandbox"])
     sources = [reward["source"] for reward in data["rewards"]]
-    physics = Physics(env, training.hidden, data["processes"])
+    prepare()
+    task = build_task(env)
+    physics = Physics(task, training.hidden, data["processes"])
     try:
-        task = build_task(env)
         with Relabeler(task.layout, sandbox, sources) as relabeler:
             # imported late: JAX takes its time, and the other processes start meanwhile
             from rewardsmith.training.population.trainer import Payload, Trainer

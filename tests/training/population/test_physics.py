@@ -38,7 +38,7 @@ def players(physics: Physics) -> list[psutil.Process]:
 
 @pytest.fixture(scope="module")
 def physics(point_task: Task) -> Iterator[Physics]:
-    running = Physics(point_task.settings, HIDDEN, processes=2)
+    running = Physics(point_task, HIDDEN, processes=2)
     yield running
     running.close()
 
@@ -68,7 +68,7 @@ def test_an_episode_depends_on_its_play_alone(physics: Physics, point_task: Task
     back = [content(episode) for episode in played(physics, PLAYS[::-1])]
     assert there == back[::-1]
     assert len(set(there)) == len(PLAYS)
-    single = Physics(point_task.settings, HIDDEN, processes=1)
+    single = Physics(point_task, HIDDEN, processes=1)
     try:
         futures = [single.evaluate(play) for play in PLAYS]
         assert [content(result(future)) for future in futures] == there
@@ -102,7 +102,7 @@ def test_random_actions_know_nothing_of_the_actor(physics: Physics) -> None:
 
 
 def test_a_killed_process_is_an_error_of_the_worker(point_task: Task) -> None:
-    running = Physics(point_task.settings, HIDDEN, processes=1)
+    running = Physics(point_task, HIDDEN, processes=1)
     try:
         played(running, PLAYS[:1])
         [player] = players(running)
@@ -116,7 +116,7 @@ def test_a_killed_process_is_an_error_of_the_worker(point_task: Task) -> None:
 
 
 def test_nothing_is_left_when_it_is_closed(point_task: Task) -> None:
-    running = Physics(point_task.settings, HIDDEN, processes=2)
+    running = Physics(point_task, HIDDEN, processes=2)
     played(running, PLAYS[:4])
     result(running.evaluate(PLAYS[0]))
     alive = players(running)
@@ -134,7 +134,7 @@ from rewardsmith.training.population.physics import Physics, Play, result
 from tests.conftest import load_task
 
 if __name__ == "__main__":
-    physics = Physics(load_task("env=point").settings, [8], 1)
+    physics = Physics(load_task("env=point"), [8], 1)
     result(physics.collect(Play(1, None, 1)))
     print("\\n".join(map(str, physics._collectors._processes)), flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
