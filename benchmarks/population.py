@@ -15,9 +15,10 @@ import numpy as np
 import psutil
 from common import cores, executor
 
-from rewardsmith.evaluation import RANKING_SEEDS, Episodes, held_out_seeds, training_seed
+from rewardsmith.evaluation import RANKING_SEEDS, held_out_seeds, training_seed
 from rewardsmith.execution import Job
 from rewardsmith.settings import Settings
+from rewardsmith.types import Episodes
 
 OnCheckpoint = Callable[[int, int, dict[str, Any], float], None]
 """Number of the reward and of its training, the checkpoint, seconds since the start."""

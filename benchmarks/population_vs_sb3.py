@@ -39,9 +39,10 @@ from common import cores, executor, rewards, settings, write
 from population import train
 from scipy.stats import kendalltau
 
-from rewardsmith.evaluation import RANKING_SEEDS, Episodes, held_out_seeds, training_seed
+from rewardsmith.evaluation import RANKING_SEEDS, held_out_seeds, training_seed
 from rewardsmith.execution import Job
 from rewardsmith.settings import Settings
+from rewardsmith.types import Episodes
 
 SOLVED = 0.9
 GOOD_LOOKS = 2

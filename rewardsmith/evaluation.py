@@ -16,32 +16,18 @@ import numpy as np
 
 from rewardsmith.tasks.task import Task
 from rewardsmith.tasks.wrapper import flat_action
-from rewardsmith.types import Fitness, Transitions
+from rewardsmith.types import Checkpoint, Episodes, Fitness, Rewards, Transitions
 
 CHECKPOINT_SEEDS = 1_000_000_000
 RANKING_SEEDS = 1_400_000_000
 TEST_SEEDS = 1_800_000_000
 CONFIDENCE = 0.95
+FEWEST_FOR_IQM = 4
 ENDLESS_STEPS = 10_000
 """Where an episode is cut off in an environment that has no time limit."""
 
 Policy = Callable[[Any], Any]
 """Observation → action."""
-
-
-@dataclass(frozen=True)
-class Episodes:
-    """What happened in some episodes.
-
-    Attributes:
-        successes: whether each ended in success; empty if the task has no success flag.
-        returns: sums of the environment's own reward.
-        lengths: steps.
-    """
-
-    successes: list[bool]
-    returns: list[float]
-    lengths: list[int]
 
 
 @dataclass(frozen=True)
@@ -57,6 +43,38 @@ class Episode:
     transitions: Transitions
     success: bool | None
     environment_return: float
+
+
+def checkpoint(
+    timesteps: int,
+    episodes: Episodes,
+    rewards: Rewards,
+    learner: dict[str, float] | None = None,
+) -> Checkpoint:
+    """Sum up a look at a policy.
+
+    Args:
+        timesteps: environment steps trained so far.
+        episodes: what happened.
+        rewards: what the candidate's reward said of all their transitions, end to end.
+        learner: what the algorithm says of itself.
+    """
+    names, components = rewards.names, rewards.components
+    starts = np.cumsum([0, *episodes.lengths[:-1]])
+    returns = np.add.reduceat(rewards.total, starts)
+    solved = np.array(episodes.successes, dtype=bool)
+    ends = zip(components.min(axis=1).tolist(), components.max(axis=1).tolist(), strict=True)
+    return Checkpoint(
+        timesteps=timesteps,
+        success=float(solved.mean()) if solved.size else None,
+        own_return=float(returns.mean()),
+        components=dict(zip(names, components.mean(axis=1).tolist(), strict=True)),
+        episode_length=float(np.mean(episodes.lengths)),
+        learner=learner or {},
+        extremes=dict(zip(names, ends, strict=True)),
+        return_of_successes=float(returns[solved].mean()) if solved.any() else None,
+        return_of_failures=float(returns[~solved].mean()) if (~solved).any() else None,
+    )
 
 
 def training_seed(run_seed: int, training: int) -> int:
@@ -132,32 +150,56 @@ def _stack(rows: list[Any]) -> Transitions:
 def fitness(kind: str, episodes: Sequence[Episodes]) -> Fitness:
     """Sum up the episodes of all training seeds of one candidate.
 
+    Policies of different training seeds differ by more than their episodes do, and a few seeds can
+    agree by chance: the interval is the hull of one over episodes (Wilson; for returns, bootstrap)
+    and one over training seeds (bootstrap of their means).
+
     Args:
         kind: ``success`` or ``return``.
         episodes: one entry per training seed.
 
     Returns:
-        Success with a Wilson interval over episodes, or the mean return with a bootstrap interval.
+        Success, or the mean return, with its interval.
     """
     returns = [value for item in episodes for value in item.returns]
     lengths = [value for item in episodes for value in item.lengths]
+    per_seed = scores(kind, episodes)
     if kind == "success":
         successes = [value for item in episodes for value in item.successes]
         mean = float(np.mean(successes))
-        low, high = wilson(sum(successes), len(successes))
+        intervals = [wilson(sum(successes), len(successes)), bootstrap(per_seed)]
     else:
         mean = float(np.mean(returns))
-        low, high = bootstrap(returns)
+        intervals = [bootstrap(returns), bootstrap(per_seed)]
     return Fitness(
         kind=kind,
         mean=mean,
-        low=low,
-        high=high,
+        low=min(low for low, _ in intervals),
+        high=max(high for _, high in intervals),
         episodes=len(returns),
         seeds=len(episodes),
         environment_return=float(np.mean(returns)),
         episode_length=float(np.mean(lengths)),
+        iqm=interquartile_mean(per_seed),
     )
+
+
+def scores(kind: str, episodes: Sequence[Episodes]) -> tuple[float, ...]:
+    """Mean success (or return) of each training seed's policy."""
+    values = [item.successes if kind == "success" else item.returns for item in episodes]
+    return tuple(float(np.mean(item)) for item in values)
+
+
+def interquartile_mean(values: Sequence[float]) -> float | None:
+    """Mean of the middle half (Agarwal et al. 2021); None for fewer than four values.
+
+    Example:
+        >>> interquartile_mean([0.0, 0.9, 1.0, 1.0])
+        0.95
+    """
+    from scipy.stats import trim_mean
+
+    return float(trim_mean(values, 0.25)) if len(values) >= FEWEST_FOR_IQM else None
 
 
 def wilson(successes: int, trials: int) -> tuple[float, float]:

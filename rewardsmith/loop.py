@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from rewardsmith.errors import ProviderError
-from rewardsmith.evaluation import Episodes, fitness
+from rewardsmith.evaluation import fitness
 from rewardsmith.llm.session import Session
 from rewardsmith.llm.types import Request, Usage
 from rewardsmith.results import RunDirectory
@@ -18,7 +18,7 @@ from rewardsmith.settings import Settings
 from rewardsmith.standalone import standalone_module
 from rewardsmith.tasks.task import Task
 from rewardsmith.training.base import FINAL_TRAININGS, Backend
-from rewardsmith.types import Candidate, Evaluation, Fitness, Status, Trial
+from rewardsmith.types import Candidate, Episodes, Evaluation, Fitness, Status, Trial
 
 
 class Listener(Protocol):

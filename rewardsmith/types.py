@@ -125,6 +125,8 @@ class Status(str, Enum):
     NO_CODE = "no_code"
     REJECTED = "rejected"
     PROBE_FAILED = "probe_failed"
+    DUPLICATE = "duplicate"
+    SCREENED = "screened"
     CRASHED = "crashed"
     TIMEOUT = "timeout"
     DIVERGED = "diverged"
@@ -164,19 +166,35 @@ class RewardFunction:
 
 
 @dataclass(frozen=True)
+class Episodes:
+    """What happened in some episodes.
+
+    Attributes:
+        successes: whether each ended in success; empty if the task has no success flag.
+        returns: sums of the environment's own reward. Never shown to an LLM.
+        lengths: steps.
+    """
+
+    successes: list[bool]
+    returns: list[float]
+    lengths: list[int]
+
+
+@dataclass(frozen=True)
 class Fitness:
     """The task's own success on held-out episodes; never the generated reward.
 
     Attributes:
         kind: ``success`` (share of successful episodes) or ``return`` (mean return of the
             environment's own reward, for environments without a success flag).
-        mean: point estimate.
-        low: lower end of the 95 % interval.
+        mean: over all episodes of all training seeds.
+        low: lower end of the 95 % interval, see `rewardsmith.evaluation.fitness`.
         high: upper end of the 95 % interval.
         episodes: evaluated episodes, over all seeds.
         seeds: training seeds behind them.
         environment_return: mean return of the environment's own reward. Never shown to an LLM.
         episode_length: mean length in steps.
+        iqm: interquartile mean of the training seeds' scores; None with fewer than four.
     """
 
     kind: str
@@ -187,6 +205,7 @@ class Fitness:
     seeds: int
     environment_return: float
     episode_length: float
+    iqm: float | None = None
 
 
 @dataclass(frozen=True)
@@ -200,6 +219,9 @@ class Checkpoint:
         components: mean of each reward component per step.
         episode_length: mean, steps.
         learner: what the algorithm says of itself: entropy, Q values, losses, as far as it does.
+        extremes: lowest and highest value of each reward component in any step.
+        return_of_successes: mean own return of the episodes that ended in success, None without.
+        return_of_failures: the same of those that did not.
     """
 
     timesteps: int
@@ -208,6 +230,9 @@ class Checkpoint:
     components: dict[str, float]
     episode_length: float
     learner: dict[str, float] = field(default_factory=dict)
+    extremes: dict[str, tuple[float, float]] = field(default_factory=dict)
+    return_of_successes: float | None = None
+    return_of_failures: float | None = None
 
 
 @dataclass(frozen=True)
@@ -224,6 +249,7 @@ class Evaluation:
         timesteps: environment steps that its trainings learned from, summed; steps that all of
             them learned from count once.
         collected: environment steps that were taken for it; its share of those that all learn from.
+        episodes: what each training seed's policy did in the episodes that `fitness` counts.
     """
 
     status: Status
@@ -234,6 +260,26 @@ class Evaluation:
     seconds: float = 0.0
     timesteps: int = 0
     collected: int = 0
+    episodes: tuple[Episodes, ...] = ()
+
+
+@dataclass(frozen=True)
+class Preference:
+    """How a reward orders stored episodes, one successful and one failed at a time.
+
+    Attributes:
+        share: of the pairs in which the successful episode earns more per step; a tie counts half.
+        low: lower end of the 95 % interval.
+        high: upper end of the 95 % interval.
+        successes: successful episodes in the store.
+        failures: failed ones.
+    """
+
+    share: float
+    low: float
+    high: float
+    successes: int
+    failures: int
 
 
 @dataclass(frozen=True)
@@ -248,6 +294,8 @@ class Candidate:
         parents: labels of the candidates that the prompt was built on.
         attempts: replies asked for, repairs included.
         fault: what stopped it before training.
+        origin: who wrote it: ``provider``, a file of the user's, a strategy, or a baseline's name.
+        preference: what the screen found; None if it abstained.
     """
 
     iteration: int
@@ -257,6 +305,8 @@ class Candidate:
     parents: tuple[str, ...] = ()
     attempts: int = 1
     fault: Fault | None = None
+    origin: str = "provider"
+    preference: Preference | None = None
 
     @property
     def label(self) -> str:

@@ -12,7 +12,6 @@ from rewardsmith.evaluation import (
     ENDLESS_STEPS,
     RANKING_SEEDS,
     TEST_SEEDS,
-    Episodes,
     bootstrap,
     fitness,
     held_out_seeds,
@@ -22,6 +21,7 @@ from rewardsmith.evaluation import (
 )
 from rewardsmith.tasks.point import STEP
 from rewardsmith.tasks.task import Task, build_task
+from rewardsmith.types import Episodes
 from tests.conftest import load_settings, load_task
 
 RUN_SEEDS = [0, 1, 2, 7, 999, 1_000, 123_456, 299_999, 300_000, 999_999, 1_000_000, 2**31 - 1]
@@ -89,7 +89,21 @@ def episodes(successes: list[bool], returns: list[float] | None = None) -> Episo
 def test_fitness_of_several_trainings_counts_all_their_episodes() -> None:
     found = fitness("success", [episodes([True] * 9 + [False]), episodes([False] * 10)])
     assert (found.mean, found.episodes, found.seeds) == (0.45, 20, 2)
-    assert (found.low, found.high) == wilson(9, 20)
+    assert (found.low, found.high) == (0.0, 0.9), "two trainings that disagree leave it open"
+
+
+def test_the_interval_is_no_narrower_than_the_one_over_episodes() -> None:
+    found = fitness("success", [episodes([True] * 8 + [False] * 2)] * 3)
+    assert (found.low, found.high) == wilson(24, 30), "equal trainings say nothing of the spread"
+
+
+def test_the_interquartile_mean_leaves_the_outliers_out() -> None:
+    def trained(*scores: int) -> float | None:
+        played = [episodes([True] * score + [False] * (10 - score)) for score in scores]
+        return fitness("success", played).iqm
+
+    assert trained(0, 9, 10, 10) == pytest.approx(0.95)
+    assert trained(0, 9, 10) is None, "of three there is no middle half"
     assert (found.environment_return, found.episode_length) == (-1.0, 20.0)
 
 

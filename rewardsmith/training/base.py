@@ -10,11 +10,11 @@ from typing import Any, Protocol
 from pydantic import TypeAdapter
 
 from rewardsmith.errors import ConfigurationError, WorkerError
-from rewardsmith.evaluation import TEST_SEEDS, Episodes, fitness, held_out_seeds
+from rewardsmith.evaluation import TEST_SEEDS, fitness, held_out_seeds, scores
 from rewardsmith.execution import Job, LocalExecutor
 from rewardsmith.results import RunDirectory
 from rewardsmith.settings import Settings
-from rewardsmith.types import Candidate, Checkpoint, Evaluation, Fault, Status
+from rewardsmith.types import Candidate, Checkpoint, Episodes, Evaluation, Fault, Status
 
 OnProgress = Callable[[Candidate, dict[str, Any]], None]
 OnEvaluated = Callable[[Candidate, Evaluation], None]
@@ -75,7 +75,7 @@ class Backend(Protocol):
             training: which of its trainings, from 0.
 
         Returns:
-            The fields of `rewardsmith.evaluation.Episodes`.
+            The fields of `rewardsmith.types.Episodes`.
         """
         ...
 
@@ -118,9 +118,14 @@ def evaluation(
     if fault is not None:
         known = _FAULT.validate_python(fault)
         return Evaluation(status=known.status, fault=known, **values)
-    played = [Episodes(**item) for item in episodes]
-    scores = tuple(fitness(kind, [item]).mean for item in played)
-    return Evaluation(status=Status.OK, fitness=fitness(kind, played), scores=scores, **values)
+    played = tuple(Episodes(**item) for item in episodes)
+    return Evaluation(
+        status=Status.OK,
+        fitness=fitness(kind, played),
+        scores=scores(kind, played),
+        episodes=played,
+        **values,
+    )
 
 
 def worker_fault(error: WorkerError, timed_out: bool) -> Fault:

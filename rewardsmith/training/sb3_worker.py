@@ -26,13 +26,13 @@ from stable_baselines3.common.preprocessing import is_image_space
 
 import rewardsmith.training.normalize as normalize
 from rewardsmith.errors import ConfigurationError
-from rewardsmith.evaluation import CHECKPOINT_SEEDS, held_out_seeds, run_episodes
+from rewardsmith.evaluation import CHECKPOINT_SEEDS, checkpoint, held_out_seeds, run_episodes
 from rewardsmith.reward.failure import RewardFailure
 from rewardsmith.reward.process import RewardProcess
 from rewardsmith.settings import EnvSettings, SandboxSettings, StableBaselines3Settings
 from rewardsmith.tasks.task import RandomPlay, Task, build_task, play_randomly
 from rewardsmith.tasks.wrapper import RewardWrapper
-from rewardsmith.types import Checkpoint, Fault, RewardFunction, Status
+from rewardsmith.types import Checkpoint, Fault, RewardFunction, Status, Transitions
 
 Report = Callable[[dict[str, Any]], None]
 PROGRESS_S = 1.0
@@ -131,7 +131,7 @@ def evaluate(data: dict[str, Any], report: Report) -> dict[str, Any]:
         report: not used.
 
     Returns:
-        The fields of `rewardsmith.evaluation.Episodes`.
+        The fields of `rewardsmith.types.Episodes`.
     """
     torch.set_num_threads(1)
     payload = EvaluationPayload.model_validate(data)
@@ -398,18 +398,10 @@ class _Watch(BaseCallback):
             CHECKPOINT_SEEDS, self.payload.run_seed, self.payload.training.checkpoint_episodes
         )
         episodes, recorded = run_episodes(self.task, policy_of(self.model), seeds)
-        rewards = [
-            self.process.evaluate(item.state, item.action, item.next_state) for item in recorded
-        ]
-        own_return = float(np.mean([item.total.sum() for item in rewards]))
-        components = np.concatenate([item.components for item in rewards], axis=1).mean(axis=1)
-        point = Checkpoint(
-            timesteps=self.num_timesteps,
-            success=float(np.mean(episodes.successes)) if episodes.successes else None,
-            own_return=own_return,
-            components=dict(zip(self.process.names, components.tolist(), strict=True)),
-            episode_length=float(np.mean(episodes.lengths)),
-        )
+        batch = Transitions.concatenate(recorded)
+        rewards = self.process.evaluate(batch.state, batch.action, batch.next_state)
+        point = checkpoint(self.num_timesteps, episodes, rewards)
+        own_return = point.own_return
         self.curve.append(point)
         if self._best is None or own_return >= self._best[0]:
             state = self.model.policy.state_dict()

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from rewardsmith.evaluation import Episodes
 from rewardsmith.training.base import FINAL_TRAININGS
-from rewardsmith.types import Checkpoint, Evaluation, Status
+from rewardsmith.types import Checkpoint, Episodes, Evaluation, Status
 from tests.conftest import CFG, load_settings
 from tests.training.conftest import GOOD, UNUSABLE, Training, candidates
 

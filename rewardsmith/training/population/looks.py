@@ -8,9 +8,7 @@ from concurrent.futures import Future
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
-from rewardsmith.evaluation import Episode, gather
+from rewardsmith.evaluation import Episode, checkpoint, gather
 from rewardsmith.training.population.actor import Vector, fold, pack
 from rewardsmith.training.population.curves import Curves
 from rewardsmith.training.population.features import Features
@@ -122,16 +120,8 @@ class Looks:
         rewards = self._relabeler.look(candidate, batch)
         if rewards is None:
             return
-        episodes = gather(played)
-        means = rewards.components.mean(axis=1)
-        point = Checkpoint(
-            timesteps=look.timesteps,
-            success=float(np.mean(episodes.successes)) if episodes.successes else None,
-            own_return=float(rewards.total.sum() / len(played)),
-            components=dict(zip(rewards.names, means.tolist(), strict=True)),
-            episode_length=float(np.mean(episodes.lengths)),
-            learner=look.statistics[learner] if look.statistics else {},
-        )
+        said = look.statistics[learner] if look.statistics else {}
+        point = checkpoint(look.timesteps, gather(played), rewards, said)
         self.points[learner].append(point)
         if learner not in self._best or point.own_return >= self._best[learner][0]:
             self._best[learner] = (point.own_return, look)

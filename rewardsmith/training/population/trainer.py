@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from rewardsmith.evaluation import CHECKPOINT_SEEDS, Episode, Episodes, gather, held_out_seeds
+from rewardsmith.evaluation import CHECKPOINT_SEEDS, Episode, gather, held_out_seeds
 from rewardsmith.settings import EnvSettings, PopulationSettings, SandboxSettings
 from rewardsmith.tasks.task import Task
 from rewardsmith.training.population.actor import Vector
@@ -31,7 +31,7 @@ from rewardsmith.training.population.looks import Look, Looks
 from rewardsmith.training.population.physics import Physics, Play, result
 from rewardsmith.training.population.relabel import Relabeler
 from rewardsmith.training.population.replay import Replay, stored_episodes
-from rewardsmith.types import Fault, Status, Transitions
+from rewardsmith.types import Episodes, Fault, Status, Transitions
 
 ROUND_STEPS = 300
 """Environment steps of a round, about: so much later does a policy act on what was learned."""
