@@ -26,7 +26,7 @@ from rewardsmith.llm.keys import take_environment, without_secrets
 from rewardsmith.llm.session import Session
 from rewardsmith.llm.types import Provider, Reply, Usage
 from rewardsmith.results import RunDirectory
-from rewardsmith.settings import LLMSettings, Settings
+from rewardsmith.settings import LLMSettings, Settings, check_part
 
 PACKAGES = (
     "gymnasium",
@@ -85,7 +85,7 @@ def _design(config: DictConfig, console: Console) -> int:
     )
     backend_class = configuration.find_class(settings.training.target)
     backend_class.check(settings, executor)
-    strategy_class = configuration.find_class(settings.experiment.target)
+    strategy = _strategy(settings, task, play)
     resumed = run is not None
     record = _record(settings, task, provider, layers)
     run = run or RunDirectory.create(Path(settings.paths.results), settings.env.name)
@@ -110,7 +110,7 @@ def _design(config: DictConfig, console: Console) -> int:
         loop = Loop(
             settings=settings,
             task=task,
-            strategy=strategy_class(settings, task, play),
+            strategy=strategy,
             author=Author(session, task, play, settings.sandbox, settings.experiment.repairs),
             backend=backend,
             run=run,
@@ -161,6 +161,23 @@ def _provider(settings: Settings, environment: Mapping[str, str]) -> Provider:
         llm = llm.model_copy(update={"seed": settings.experiment.seed})
     provider: Provider = configuration.find_class(llm.target)(llm, environment)
     return provider
+
+
+def _strategy(settings: Settings, task: Any, play: Any) -> Any:
+    """Build the search strategy, or several in a chain.
+
+    Raises:
+        ConfigurationError: an option of a strategy is not allowed.
+    """
+    from rewardsmith.search.chain import Chain
+
+    strategies = []
+    for name in settings.experiment.strategy:
+        chosen = settings.strategies[name]
+        kind = configuration.find_class(chosen.target)
+        options = check_part(kind.Options, chosen.options, ("strategies", name))
+        strategies.append(kind(options, settings, task, play))
+    return Chain(strategies, settings.experiment.iterations)
 
 
 def _author(provider: Provider) -> str:

@@ -13,7 +13,7 @@ from rewardsmith.llm.session import Session
 from rewardsmith.llm.types import Request, Usage
 from rewardsmith.results import RunDirectory
 from rewardsmith.search.author import Author
-from rewardsmith.search.base import Strategy, rank
+from rewardsmith.search.base import Proposal, Strategy, rank
 from rewardsmith.settings import Settings
 from rewardsmith.standalone import standalone_module
 from rewardsmith.tasks.task import Task
@@ -130,14 +130,20 @@ class Loop:
     def _iterate(self, number: int) -> None:
         experiment = self.settings.experiment
         self.listener.iteration_started(number, experiment.iterations, experiment.candidates)
-        requests = self.strategy.ask(number)
-        self.run.write_prompt(number, _readable(requests[0]))
-        candidates = self.author.write(requests, self._written)
+        proposals = self.strategy.ask(number)
+        self._keep_prompt(number, proposals)
+        candidates = self.author.write(proposals, self._written)
         trials = self._judge(number, candidates)
         reflection = self.strategy.tell(number, trials)
         self.run.write_iteration(number, [_row(trial) for trial in trials], reflection)
         self._keep_best()
         self.listener.iteration_finished(number, self._best())
+
+    def _keep_prompt(self, number: int, proposals: Sequence[Proposal]) -> None:
+        """Keep the first request, as an example for people to read."""
+        request = next((item for item in proposals if isinstance(item, Request)), None)
+        if request is not None:
+            self.run.write_prompt(number, _readable(request))
 
     def _written(self, candidate: Candidate) -> None:
         self.run.write_reply(candidate)

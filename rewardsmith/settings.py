@@ -7,7 +7,8 @@ nothing of Hydra: `rewardsmith.config` reads the files and hands a plain dict to
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -226,11 +227,30 @@ class StableBaselines3Settings(TrainingSettings):
         return chosen
 
 
+class StrategySettings(BaseModel):
+    """``strategies.NAME``: a search strategy.
+
+    Attributes:
+        target: its class, from ``_target_``. Everything else is the strategy's own, and checked by
+            its ``Options``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    target: str = Field(alias="_target_")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The strategy's own settings."""
+        return dict(self.model_extra or {})
+
+
 class ExperimentSettings(_Settings):
     """``experiment``: the search.
 
     Attributes:
-        target: class of the search strategy, from ``_target_``.
+        strategy: names of files in ``cfg/strategy``; with several, the iterations are split among
+            them in this order.
         candidates: rewards per iteration.
         iterations: rounds of ask, train, evaluate, reflect.
         seeds: trainings per candidate, each with a seed of its own.
@@ -243,7 +263,7 @@ class ExperimentSettings(_Settings):
         resume: run directory to go on with.
     """
 
-    target: str = Field(alias="_target_")
+    strategy: list[str] = Field(min_length=1)
     candidates: PositiveInt
     iterations: PositiveInt
     seeds: PositiveInt
@@ -253,6 +273,11 @@ class ExperimentSettings(_Settings):
     test_episodes: PositiveInt
     final_seeds: NonNegativeInt
     resume: str | None
+
+    @field_validator("strategy", mode="before")
+    @classmethod
+    def _one_or_many(cls, strategy: Any) -> Any:
+        return [strategy] if isinstance(strategy, str) else strategy
 
 
 class SandboxSettings(_Settings):
@@ -291,6 +316,7 @@ class Settings(_Settings):
     llm: LLMSettings
     training: AnyTraining
     experiment: ExperimentSettings
+    strategies: dict[str, StrategySettings]
     sandbox: SandboxSettings
     paths: PathSettings
 
@@ -303,6 +329,24 @@ class Settings(_Settings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _strategies_exist(self) -> Settings:
+        for name in self.experiment.strategy:
+            if name not in self.strategies:
+                raise ValueError(
+                    f"experiment.strategy names {name!r}, but the strategies are "
+                    f"{', '.join(self.strategies)}"
+                )
+        if len(self.experiment.strategy) > self.experiment.iterations:
+            raise ValueError(
+                f"experiment.strategy chains {len(self.experiment.strategy)} strategies, but "
+                f"experiment.iterations is only {self.experiment.iterations}"
+            )
+        return self
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
 
 def check(values: dict[str, Any]) -> Settings:
     """Turn a plain dict into `Settings`.
@@ -314,15 +358,26 @@ def check(values: dict[str, Any]) -> Settings:
         ConfigurationError: a value is not allowed; one sentence names the key, the value and
             what is allowed.
     """
+    return check_part(Settings, values)
+
+
+def check_part(model: type[_Model], values: dict[str, Any], place: Sequence[str] = ()) -> _Model:
+    """Turn a part of the configuration into its model; see `check`.
+
+    Args:
+        model: what the part must look like.
+        values: of the part.
+        place: keys that lead to the part, for the sentence.
+    """
     try:
-        return Settings.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        raise ConfigurationError(_sentence(first)) from None
+        raise ConfigurationError(_sentence(first, place)) from None
 
 
-def _sentence(error: Any) -> str:
-    place = [str(part) for part in error["loc"]]
+def _sentence(error: Any, start: Sequence[str]) -> str:
+    place = [*start, *(str(part) for part in error["loc"])]
     if place[:1] == ["training"]:
         del place[1:2]  # the class that was chosen by training._target_
     key = ".".join(place)
@@ -336,6 +391,6 @@ def _sentence(error: Any) -> str:
         tag, known = error["ctx"]["tag"], error["ctx"]["expected_tags"]
         return f"{key}._target_ is {tag!r}, but it should be one of {known}."
     allowed = error["msg"]
-    for start in ("Input ", "String ", "List ", "Value error, "):
-        allowed = allowed.removeprefix(start)
+    for noise in ("Input ", "String ", "List ", "Value error, "):
+        allowed = allowed.removeprefix(noise)
     return f"{key} is {error['input']!r}, but it {allowed}."

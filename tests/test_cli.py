@@ -39,9 +39,16 @@ SENTENCES = {
     ("training._target_=rewardsmith.nothing.Here", "env=point"): (
         "training._target_ is 'rewardsmith.nothing.Here', but it should be one of 'rewardsmith"
     ),
-    ("experiment._target_=rewardsmith.nothing.Here", "env=point"): (
+    ("strategies.greedy._target_=rewardsmith.nothing.Here", "env=point"): (
         "_target_ is .* cannot be import"
     ),
+    ("experiment.strategy=[greedy,gready]", "env=point"): (
+        "experiment.strategy names 'gready', but the strategies are .*greedy"
+    ),
+    ("experiment.strategy=[greedy,greedy]", "experiment.iterations=1", "env=point"): (
+        "experiment.strategy chains 2 strategies, but experiment.iterations is only 1"
+    ),
+    ("+strategies.greedy.island=3", "env=point"): "strategies.greedy.island is not a setting of",
 }
 
 

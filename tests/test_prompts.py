@@ -6,7 +6,7 @@ from dataclasses import replace
 import jinja2
 import pytest
 
-from rewardsmith.search.base import rank
+from rewardsmith.search.base import NoOptions, rank
 from rewardsmith.search.greedy import Greedy
 from rewardsmith.search.prompts import reflection_prompt, render, repair_prompt, task_prompt
 from rewardsmith.tasks.task import build_task, play_randomly
@@ -52,7 +52,7 @@ def failed(index: int, status: Status, message: str) -> Trial:
 def test_no_prompt_holds_a_human_reward_or_its_values(name: str) -> None:
     settings = load_settings("llm=builtin", *TASKS[name])
     task = build_task(settings.env)
-    strategy = Greedy(settings, task, play_randomly(task, 0))
+    strategy = Greedy(NoOptions(), settings, task, play_randomly(task, 0))
     kind = task.fitness_kind
     chats = [strategy.ask(1)]
     strategy.tell(1, [trial(0, 0.5, kind), trial(1, 0.9, kind), failed(2, Status.CRASHED, "x")])

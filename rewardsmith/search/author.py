@@ -10,6 +10,7 @@ from rewardsmith.llm.session import Session
 from rewardsmith.llm.types import Message, Reply, Request
 from rewardsmith.reward.extract import extract_code, is_cut_off
 from rewardsmith.reward.probe import probe
+from rewardsmith.search.base import Draft, Proposal
 from rewardsmith.search.prompts import repair_prompt
 from rewardsmith.settings import SandboxSettings
 from rewardsmith.tasks.task import RandomPlay, Task
@@ -44,20 +45,26 @@ class Author:
         self.sandbox = sandbox
         self.repairs = repairs
 
-    def write(self, requests: Sequence[Request], on_candidate: OnCandidate) -> list[Candidate]:
-        """Ask for one candidate per request, repairing those that fail.
+    def write(self, proposals: Sequence[Proposal], on_candidate: OnCandidate) -> list[Candidate]:
+        """Make one candidate of each proposal: check what is there, ask for the others.
+
+        Replies that fail go back with their error; a draft has nobody to go back to.
 
         Args:
-            requests: of one iteration.
+            proposals: of one iteration.
             on_candidate: told every version of every candidate.
 
         Returns:
-            One candidate per request; those that stayed unusable carry their fault.
+            One candidate per proposal; those that stayed unusable carry their fault.
         """
         candidates: dict[int, Candidate] = {}
-        pending = list(requests)
+        for proposal in proposals:
+            if isinstance(proposal, Draft):
+                candidates[proposal.candidate] = self._checked(_drafted(proposal))
+                on_candidate(candidates[proposal.candidate])
+        pending = [proposal for proposal in proposals if isinstance(proposal, Request)]
         for attempt in range(self.repairs + 1):
-            answers = self.session.ask(pending)
+            answers = self.session.ask(pending) if pending else []
             for request, answer in zip(pending, answers, strict=True):
                 candidate = self._candidate(request, answer)
                 candidates[request.candidate] = candidate
@@ -67,9 +74,7 @@ class Author:
                 for request in pending
                 if _can_repair(candidates[request.candidate])
             ]
-            if not pending:
-                break
-        return [candidates[request.candidate] for request in requests]
+        return [candidates[proposal.candidate] for proposal in proposals]
 
     def _candidate(self, request: Request, answer: Reply | ProviderError) -> Candidate:
         candidate = Candidate(
@@ -86,9 +91,24 @@ class Author:
         source = extract_code(answer.text)
         if source is None:
             return replace(candidate, fault=_no_code(answer))
-        reward = RewardFunction(source)
-        found = probe(reward, self.task.layout, self.play.probe, self.sandbox)
-        return replace(candidate, reward=reward, fault=found)
+        return self._checked(replace(candidate, reward=RewardFunction(source)))
+
+    def _checked(self, candidate: Candidate) -> Candidate:
+        """A candidate with its code probed."""
+        assert candidate.reward is not None
+        found = probe(candidate.reward, self.task.layout, self.play.probe, self.sandbox)
+        return replace(candidate, fault=found)
+
+
+def _drafted(draft: Draft) -> Candidate:
+    return Candidate(
+        draft.iteration,
+        draft.candidate,
+        RewardFunction(draft.source),
+        reply=draft.source,
+        parents=draft.parents,
+        origin=draft.origin,
+    )
 
 
 def _no_code(reply: Reply) -> Fault:

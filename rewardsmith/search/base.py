@@ -3,17 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict
 
 from rewardsmith.llm.types import Request
 from rewardsmith.types import Status, Trial
 
 
-class Strategy(Protocol):
-    """Decides what is asked of the language model."""
+@dataclass(frozen=True)
+class Draft:
+    """A reward that needs no provider: a user's own, or one that a strategy wrote itself.
 
-    def ask(self, iteration: int) -> list[Request]:
-        """Give the requests of an iteration, one per candidate.
+    Attributes:
+        iteration: number of the iteration, from 1.
+        candidate: position in the iteration, from 0.
+        source: code with ``compute_reward``.
+        origin: who wrote it, for the record.
+        parents: labels of the candidates that it was made of.
+    """
+
+    iteration: int
+    candidate: int
+    source: str
+    origin: str
+    parents: tuple[str, ...] = ()
+
+
+Proposal = Request | Draft
+"""What becomes a candidate: something to ask a provider for, or something that is there."""
+
+
+class NoOptions(BaseModel):
+    """Options of a strategy that has none."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Strategy(Protocol):
+    """Decides what is asked of the language model.
+
+    A strategy is built as ``Class(options, settings, task, play)``: its own options (checked
+    against ``Class.Options``), the whole settings, the task, and its random play.
+    """
+
+    def ask(self, iteration: int) -> list[Proposal]:
+        """Give the proposals of an iteration, one per candidate.
 
         It must depend on nothing but the configuration and what was told, so that a run can be
         resumed and replayed.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rewardsmith.llm.types import Message, Request
-from rewardsmith.search.base import rank
+from rewardsmith.search.base import NoOptions, Proposal, rank
 from rewardsmith.search.brief import build_brief
 from rewardsmith.search.prompts import reflection_prompt, system_prompt, task_prompt
 from rewardsmith.settings import Settings
@@ -16,7 +16,11 @@ from rewardsmith.types import Trial
 class Greedy:
     """Implements `rewardsmith.search.base.Strategy`."""
 
-    def __init__(self, settings: Settings, task: Task, play: RandomPlay) -> None:
+    Options = NoOptions
+
+    def __init__(
+        self, options: NoOptions, settings: Settings, task: Task, play: RandomPlay
+    ) -> None:
         """Start with no trials."""
         self.settings = settings
         self.task = task
@@ -29,7 +33,7 @@ class Greedy:
         """The best trial so far."""
         return next(iter(rank(self.trials)), None)
 
-    def ask(self, iteration: int) -> list[Request]:
+    def ask(self, iteration: int) -> list[Proposal]:
         """The same chat for every candidate: the task, the best reply so far, the reflection."""
         brief = build_brief(self.task, self.play, self.trials)
         parents = (self.best.candidate.label,) if self.best else ()
