@@ -69,7 +69,7 @@ def payload(
         "slots": len(sources),
         "seeds": [training_seed(seed, training) for training in range(trainings)],
         "run_seed": seed,
-        "stream": 1,
+        "stream": [1, 0],
         "first_seed": seeds.start,
         "episodes": len(seeds),
         "earlier": [],

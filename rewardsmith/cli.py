@@ -74,6 +74,7 @@ def _design(config: DictConfig, console: Console) -> int:
     from rewardsmith.loop import Loop
     from rewardsmith.reward.process import RewardProcess
     from rewardsmith.search.author import Author
+    from rewardsmith.tasks.baselines import baselines
     from rewardsmith.tasks.task import build_task, play_randomly
 
     task = build_task(settings.env)
@@ -85,6 +86,10 @@ def _design(config: DictConfig, console: Console) -> int:
     )
     backend_class = configuration.find_class(settings.training.target)
     backend_class.check(settings, executor)
+    final = settings.model_copy(update={"training": settings.final_training or settings.training})
+    final_class = configuration.find_class(final.training.target)
+    if final.training != settings.training:
+        final_class.check(final, executor)
     strategy = _strategy(settings, task, play)
     resumed = run is not None
     record = _record(settings, task, provider, layers)
@@ -113,6 +118,8 @@ def _design(config: DictConfig, console: Console) -> int:
             strategy=strategy,
             author=Author(session, task, play, settings.sandbox, settings.experiment.repairs),
             backend=backend,
+            final_backend=final_class(final, task, run, executor),
+            baselines=list(baselines(task).values()),
             run=run,
             session=session,
             listener=console,
@@ -121,7 +128,7 @@ def _design(config: DictConfig, console: Console) -> int:
         )
         result = loop.search()
     run.update_record(finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"), found=result.best is not None)
-    console.result(result, task, run)
+    console.result(result, settings, task, run)
     if result.stopped is not None:
         console.error(str(result.stopped))
         return result.stopped.exit_code
@@ -146,7 +153,10 @@ def _settings(
     name, why = settings.llm.provider, "as configured"
     if name == "auto":
         name, why = choose_provider(settings.llm, environment)
-    return configuration.checked(configuration.with_provider(overrides, name)), None, why
+    chosen = configuration.with_provider(overrides, name)
+    if settings.experiment.final is not None:
+        chosen = configuration.with_final_training(chosen, overrides, settings.experiment.final)
+    return configuration.checked(chosen), None, why
 
 
 def _resume_overrides() -> list[str]:

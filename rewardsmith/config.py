@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rewardsmith.errors import ConfigurationError
 from rewardsmith.llm.keys import MASK, masked
-from rewardsmith.settings import Settings, check
+from rewardsmith.settings import Settings, TrainingSettings, check
 
 _ABSENT = object()
 
@@ -58,7 +58,7 @@ def with_provider(overrides: Sequence[str], provider: str) -> DictConfig:
     Raises:
         ConfigurationError: there is no such file.
     """
-    known = _providers()
+    known = _options("llm")
     if provider not in known:
         raise ConfigurationError(
             f"llm.provider is {provider!r}, but it must be one of {', '.join(known)}."
@@ -67,9 +67,32 @@ def with_provider(overrides: Sequence[str], provider: str) -> DictConfig:
     return hydra.compose("config", overrides=[*kept, f"llm={provider}", f"llm.provider={provider}"])
 
 
-def _providers() -> list[str]:
-    loader = GlobalHydra.instance().config_loader()
-    names = loader.get_group_options("llm")
+def with_final_training(config: DictConfig, overrides: Sequence[str], name: str) -> DictConfig:
+    """Add the training of the result, where it is another than the search's.
+
+    Args:
+        config: composed.
+        overrides: of the job; of those for ``training``, what every backend has is kept.
+        name: file in ``cfg/training``.
+
+    Raises:
+        ConfigurationError: there is no such file.
+    """
+    known = _options("training")
+    if name not in known:
+        raise ConfigurationError(
+            f"experiment.final is {name!r}, but it must be null or one of {', '.join(known)}."
+        )
+    common = tuple(f"training.{field}=" for field in TrainingSettings.model_fields)
+    kept = [
+        item for item in overrides if not item.startswith("training") or item.startswith(common)
+    ]
+    other = hydra.compose("config", overrides=[*kept, f"training={name}"])
+    return OmegaConf.merge(config, {"final_training": other.training})  # type: ignore[return-value]
+
+
+def _options(group: str) -> list[str]:
+    names = GlobalHydra.instance().config_loader().get_group_options(group)
     return sorted(name for name in names if name != "base")
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import textwrap
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console as RichConsole
 from rich.live import Live
 from rich.markup import escape
@@ -18,10 +20,11 @@ from rich.table import Table
 from rich.text import Text
 
 import rewardsmith
+from rewardsmith.headline import Entrant
 from rewardsmith.llm.types import Provider, Usage
-from rewardsmith.loop import Result
 from rewardsmith.results import RunDirectory
 from rewardsmith.settings import ExperimentSettings, PopulationSettings, Settings
+from rewardsmith.summary import Result, headline_rows, interval_text
 from rewardsmith.types import Candidate, Fitness, Trial
 
 LABEL_WIDTH = 10
@@ -52,11 +55,11 @@ class Console:
         self._log: Path | None = None
         self._run: RunDirectory | None = None
         self._live: Live | None = None
-        self._lines: dict[int, _Line] = {}
+        self._lines: dict[str, _Line] = {}
         self._title = ""
         self._cost = ""
         self._budget = 1
-        self._trainings = 1
+        self._seeds = self._trainings = 1
         self._measure = "success"
 
     # -- lines ----------------------------------------------------------------------------------
@@ -130,7 +133,7 @@ class Console:
     def watch(self, settings: Settings, task: Any) -> None:
         """Learn what progress is measured against."""
         self._budget = settings.training.total_timesteps
-        self._trainings = settings.experiment.seeds
+        self._seeds = settings.experiment.seeds
         self._measure = task.fitness_kind
 
     def __enter__(self) -> Console:
@@ -148,14 +151,14 @@ class Console:
 
     def iteration_started(self, number: int, of: int, candidates: int) -> None:
         """A round begins."""
-        self._title = f"iteration {number} of {of}"
-        self._lines = {index: _Line() for index in range(candidates)}
-        self.say(f"{self._title}: asking for {_count(candidates, 'reward')}", "bold")
+        self._begin(f"iteration {number} of {of}: asking for {_count(candidates, 'reward')}")
+        self._trainings = self._seeds
+        self._lines = {f"{number}/{index}": _Line() for index in range(candidates)}
         self._draw()
 
     def candidate_written(self, candidate: Candidate) -> None:
         """A reply was turned into a candidate, usable or not."""
-        line = self._lines[candidate.index]
+        line = self._lines[candidate.label]
         fault = candidate.fault
         if fault is None:
             line.state = "waiting"
@@ -169,7 +172,7 @@ class Console:
 
     def progressed(self, candidate: Candidate, data: dict[str, Any]) -> None:
         """A training came further."""
-        line = self._lines[candidate.index]
+        line = self._lines[candidate.label]
         line.state = "training"
         point = data.get("checkpoint")
         self._advance(line, data["timesteps"], late=point is not None)
@@ -206,7 +209,7 @@ class Console:
 
     def evaluated(self, trial: Trial, usage: Usage) -> None:
         """A candidate is finished."""
-        line = self._lines[trial.candidate.index]
+        line = self._lines[trial.candidate.label]
         evaluation = trial.evaluation
         line.state = evaluation.status.value
         self._cost = cost_text(usage)
@@ -227,14 +230,25 @@ class Console:
             self.say(f"  best so far: {label}, {fitness_text(best.evaluation.fitness)}")
         self.say()
 
-    def retraining(self, best: Trial, seeds: int) -> None:
-        """The best reward is trained with once more, for the result."""
-        label = best.candidate.label
-        self._title = f"{label} from scratch on {_count(seeds, 'fresh seed')}"
-        self._lines = {best.candidate.index: _Line()}
+    def racing(self, rivals: Sequence[Trial], seeds: int) -> None:
+        """Candidates that cannot be told from the best are trained on more seeds."""
+        labels = [trial.candidate.label for trial in rivals]
+        self._begin(f"{_count(seeds, 'more seed')} each for {', '.join(labels)}: too close to tell")
+        self._lines = {label: _Line() for label in labels}
         self._trainings = seeds
-        self.say(self._title, "bold")
         self._draw()
+
+    def retraining(self, entrants: Sequence[Entrant], seeds: int) -> None:
+        """The winner, or what it is compared with, is trained once more, for the result."""
+        names = [_entrant(item) for item in entrants]
+        self._begin(f"from scratch on {_count(seeds, 'fresh seed')}: {', '.join(names)}")
+        self._lines = {item.candidate.label: _Line() for item in entrants}
+        self._trainings = seeds
+        self._draw()
+
+    def _begin(self, title: str) -> None:
+        self._title = title
+        self.say(title, "bold")
 
     def _draw(self) -> None:
         if self._live is None:
@@ -242,10 +256,10 @@ class Console:
         table = Table(title=self._title, title_justify="left", caption=self._cost or None)
         for name in ("candidate", "state", "progress", "steps/s", self._measure, "own return"):
             table.add_column(name, justify="left" if name in ("candidate", "state") else "right")
-        for index, line in self._lines.items():
+        for label, line in self._lines.items():
             share = min(1.0, line.steps / self._budget)
             table.add_row(
-                str(index),
+                label,
                 line.state,
                 _bar(share),
                 f"{line.rate:.0f}" if line.rate else "",
@@ -256,10 +270,12 @@ class Console:
 
     # -- the end --------------------------------------------------------------------------------
 
-    def result(self, result: Result, task: Any, run: RunDirectory) -> None:
+    def result(self, result: Result, settings: Settings, task: Any, run: RunDirectory) -> None:
         """The final table, and where everything is."""
         table = Table(
-            title="all candidates, on the episodes they were ranked by", title_justify="left"
+            title="all candidates, on the episodes they were ranked by",
+            title_justify="left",
+            box=SIMPLE_HEAD,
         )
         table.add_column("candidate")
         table.add_column("outcome")
@@ -279,30 +295,48 @@ class Console:
             )
         self.out.print(table)
         self._log_table(table)
-        self._headline(result, run)
+        self._headline(result, settings, run)
 
-    def _headline(self, result: Result, run: RunDirectory) -> None:
+    def _headline(self, result: Result, settings: Settings, run: RunDirectory) -> None:
         spent = f"{result.timesteps:,} steps, {result.seconds / 60:.1f} minutes"
         if result.best is None or result.test is None:
             self.say("No reward was found: no candidate could be trained and evaluated.", "bold")
             self._item("spent", f"{spent}, {cost_text(result.usage)}")
             self._item("record", f"{run.root}: the replies and the reason each failed")
             return
-        final = result.final
-        if final is not None and final.fault is not None:
-            self.say(f"The fresh trainings failed: {final.fault.message}")
-        elif final is not None:
-            scores = ", ".join(f"{score:.2f}" for score in final.scores)
-            self.say(f"from scratch on {_count(len(final.scores), 'fresh seed')}: {scores}")
+        self._compare(result, settings)
         self.say(
-            f"Best: {result.best.candidate.label}, {fitness_text(result.test)}, "
-            f"on {result.test.episodes} test episodes that nothing was selected by.",
+            f"Best: {result.best.candidate.label}, {fitness_text(result.test)}, on "
+            f"{_count(result.test.episodes, 'test episode')} that nothing was selected by.",
             "bold",
         )
         self._item("reward", str(run.best_reward))
         self._item("policy", str(run.best_model))
         self._item("curves", f"tensorboard --logdir {run.tensorboard}")
         self._item("spent", f"{spent}, {cost_text(result.usage)}")
+
+    def _compare(self, result: Result, settings: Settings) -> None:
+        """The headline table."""
+        if not result.entrants:
+            return
+        seeds = settings.experiment.final_seeds
+        table = Table(
+            title=f"from scratch on {_count(seeds, 'fresh seed')}, on test episodes",
+            title_justify="left",
+            box=SIMPLE_HEAD,
+        )
+        table.add_column("reward")
+        table.add_column(f"{self._measure} [95 %]")
+        table.add_column("normalised", justify="right")
+        table.add_column("winner is better")
+        for item in headline_rows(result.entrants, self._measure):
+            cells = [item[key] for key in ("name", "fitness", "normalised", "better")]
+            table.add_row(*cells, style="bold" if item["is_winner"] else None)
+        self.out.print(table)
+        self._log_table(table)
+        for entrant in result.entrants:
+            if entrant.evaluation is not None and entrant.evaluation.fault is not None:
+                self.say(f"{_entrant(entrant)} failed: {entrant.evaluation.fault.message}")
 
     def _log_table(self, table: Table) -> None:
         plain = RichConsole(width=110, highlight=False, no_color=True, record=True, quiet=True)
@@ -317,10 +351,9 @@ def fitness_text(fitness: Fitness) -> str:
     return f"{name} {interval_text(fitness)}"
 
 
-def interval_text(fitness: Fitness) -> str:
-    """Fitness with its 95 % interval."""
-    digits = 2 if fitness.kind == "success" else 1
-    return f"{fitness.mean:.{digits}f} [{fitness.low:.{digits}f}, {fitness.high:.{digits}f}]"
+def _entrant(entrant: Entrant) -> str:
+    label = entrant.candidate.label
+    return label if entrant.candidate.iteration else f"{label} reward"
 
 
 def cost_text(usage: Usage) -> str:
@@ -356,7 +389,9 @@ def _search(experiment: ExperimentSettings) -> str:
         f"{_count(experiment.iterations, 'iteration')} × {_count(experiment.seeds, 'seed')}"
     )
     if experiment.final_seeds:
-        text += f", then the best from scratch on {_count(experiment.final_seeds, 'fresh seed')}"
+        text += (
+            f", then the best and the baselines on {_count(experiment.final_seeds, 'fresh seed')}"
+        )
     return text
 
 

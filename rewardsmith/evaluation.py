@@ -8,7 +8,7 @@ itself draws from a fourth.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gymnasium
@@ -16,7 +16,7 @@ import numpy as np
 
 from rewardsmith.tasks.task import Task
 from rewardsmith.tasks.wrapper import flat_action
-from rewardsmith.types import Checkpoint, Episodes, Fitness, Rewards, Transitions
+from rewardsmith.types import Checkpoint, Episodes, Evaluation, Fitness, Rewards, Transitions
 
 CHECKPOINT_SEEDS = 1_000_000_000
 RANKING_SEEDS = 1_400_000_000
@@ -38,11 +38,13 @@ class Episode:
         transitions: in order.
         success: whether it ended in success; None if the task has no success flag.
         environment_return: sum of the environment's own reward.
+        seed: of the reset.
     """
 
     transitions: Transitions
     success: bool | None
     environment_return: float
+    seed: int
 
 
 def checkpoint(
@@ -115,6 +117,7 @@ def gather(played: Sequence[Episode]) -> Episodes:
         [episode.success for episode in played if episode.success is not None],
         [episode.environment_return for episode in played],
         [len(episode.transitions) for episode in played],
+        [episode.seed for episode in played],
     )
 
 
@@ -137,7 +140,7 @@ def play_episode(task: Task, env: gymnasium.Env, policy: Policy, seed: int) -> E
         rows.append((state, flat_action(action), next_state, terminated))
         state, done, total = next_state, terminated or truncated, total + float(reward)
     success = bool(info.get(task.success_key, False)) if task.success_key else None
-    return Episode(_stack(rows), success, total)
+    return Episode(_stack(rows), success, total, seed)
 
 
 def _stack(rows: list[Any]) -> Transitions:
@@ -181,6 +184,28 @@ def fitness(kind: str, episodes: Sequence[Episodes]) -> Fitness:
         environment_return=float(np.mean(returns)),
         episode_length=float(np.mean(lengths)),
         iqm=interquartile_mean(per_seed),
+    )
+
+
+def merge(kind: str, first: Evaluation, more: Evaluation) -> Evaluation:
+    """Count further trainings of a candidate together with those before; any fault is its own."""
+    if more.fault is not None:
+        found = replace(more, curves=first.curves + more.curves)
+    else:
+        episodes = first.episodes + more.episodes
+        found = Evaluation(
+            status=first.status,
+            fitness=fitness(kind, episodes),
+            scores=scores(kind, episodes),
+            curves=first.curves + more.curves,
+            episodes=episodes,
+            trainings=first.trainings + more.trainings,
+        )
+    return replace(
+        found,
+        seconds=first.seconds + more.seconds,
+        timesteps=first.timesteps + more.timesteps,
+        collected=first.collected + more.collected,
     )
 
 

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from rewardsmith.errors import ProviderError
-from rewardsmith.evaluation import fitness
+from rewardsmith.evaluation import fitness, merge
+from rewardsmith.headline import Entrant, list_entrants, trained_together
 from rewardsmith.llm.session import Session
 from rewardsmith.llm.types import Request, Usage
 from rewardsmith.results import RunDirectory
 from rewardsmith.search.author import Author
 from rewardsmith.search.base import Proposal, Strategy, rank
+from rewardsmith.search.race import rivals
 from rewardsmith.settings import Settings
 from rewardsmith.standalone import standalone_module
+from rewardsmith.summary import Result, card, row, summarize
+from rewardsmith.tasks.baselines import Baseline
 from rewardsmith.tasks.task import Task
-from rewardsmith.training.base import FINAL_TRAININGS, Backend
-from rewardsmith.types import Candidate, Episodes, Evaluation, Fitness, Status, Trial
+from rewardsmith.training.base import Backend
+from rewardsmith.types import Candidate, Episodes, Evaluation, Fitness, Trial
 
 
 class Listener(Protocol):
@@ -39,35 +43,11 @@ class Listener(Protocol):
     def iteration_finished(self, number: int, best: Trial | None) -> None:
         """A round ends."""
 
-    def retraining(self, best: Trial, seeds: int) -> None:
-        """The best reward is trained with once more, for the result."""
+    def racing(self, rivals: Sequence[Trial], seeds: int) -> None:
+        """Candidates that cannot be told from the best are trained on more seeds."""
 
-
-@dataclass(frozen=True)
-class Result:
-    """What a run came to.
-
-    Attributes:
-        trials: all of them, in order.
-        best: None if no reward could be trained.
-        final: fresh trainings with the best reward, None if there were none; its fitness is on the
-            test episodes.
-        test: fitness on the test episodes, which nothing was selected by: of `final`, or of the
-            search's own best policy.
-        usage: what the provider cost, earlier parts of a resumed run included.
-        seconds: wall time of this process.
-        timesteps: environment steps that were taken.
-        stopped: why the search ended early, None if it did not.
-    """
-
-    trials: tuple[Trial, ...]
-    best: Trial | None
-    final: Evaluation | None
-    test: Fitness | None
-    usage: Usage
-    seconds: float
-    timesteps: int
-    stopped: ProviderError | None = None
+    def retraining(self, entrants: Sequence[Entrant], seeds: int) -> None:
+        """The winner, or what it is compared with, is trained once more, for the result."""
 
 
 @dataclass
@@ -80,6 +60,8 @@ class Loop:
         strategy: decides what is asked.
         author: gets candidates from the provider.
         backend: trains and evaluates them.
+        final_backend: trains the winner and the baselines for the result.
+        baselines: what the winner is compared with.
         run: where everything is kept.
         session: counts what the provider costs.
         listener: told what happens.
@@ -92,6 +74,8 @@ class Loop:
     strategy: Strategy
     author: Author
     backend: Backend
+    final_backend: Backend
+    baselines: Sequence[Baseline]
     run: RunDirectory
     session: Session
     listener: Listener
@@ -112,19 +96,20 @@ class Loop:
                 self._iterate(number)
         except ProviderError as error:
             stopped = error  # what is finished still makes a result
-        final = self._retrain()
-        evaluations = [trial.evaluation for trial in self.trials] + ([final] if final else [])
+        entrants = self._retrain()
         result = Result(
             trials=tuple(self.trials),
             best=self._best(),
-            final=final,
-            test=final.fitness if final and final.fitness else self._test(),
+            entrants=tuple(entrants),
+            test=self._test(entrants),
             usage=self.paid + self.session.usage,
             seconds=time.monotonic() - started,
-            timesteps=sum(evaluation.collected for evaluation in evaluations),
+            timesteps=sum(trial.evaluation.collected for trial in self.trials),
             stopped=stopped,
         )
-        self.run.write_summary(summarize(result))
+        self.run.write_summary(summarize(result, self.settings))
+        if result.best is not None:
+            self.run.write_card(card(result, self.settings, self.task, self.by))
         return result
 
     def _iterate(self, number: int) -> None:
@@ -133,9 +118,11 @@ class Loop:
         proposals = self.strategy.ask(number)
         self._keep_prompt(number, proposals)
         candidates = self.author.write(proposals, self._written)
-        trials = self._judge(number, candidates)
-        reflection = self.strategy.tell(number, trials)
-        self.run.write_iteration(number, [_row(trial) for trial in trials], reflection)
+        self.trials += self._judge(number, candidates)
+        self._race(number)
+        reflection = self.strategy.tell(number, tuple(self.trials))
+        rows = [row(trial) for trial in self.trials if trial.candidate.iteration == number]
+        self.run.write_iteration(number, rows, reflection)
         self._keep_best()
         self.listener.iteration_finished(number, self._best())
 
@@ -168,14 +155,50 @@ class Loop:
             else:
                 waiting.append(candidate)
         if waiting:
-            self.backend.train(waiting, self.listener.progressed, evaluated)
-        trials = [finished[candidate.index] for candidate in candidates]
-        self.trials += trials
-        return trials
+            trainings = range(self.settings.experiment.seeds)
+            self.backend.train(number, waiting, trainings, self.listener.progressed, evaluated)
+        return [finished[candidate.index] for candidate in candidates]
 
     def _finish(self, finished: dict[int, Trial], trial: Trial) -> None:
         finished[trial.candidate.index] = trial
         self.listener.evaluated(trial, self.paid + self.session.usage)
+
+    def _race(self, number: int) -> None:
+        """Train those that cannot be told from the best on more seeds, ever fewer of them."""
+        experiment = self.settings.experiment
+        for turn in range(1, experiment.races + 1):
+            most = experiment.candidates >> turn
+            chosen = rivals(self.trials, most, experiment.indifference)
+            if not chosen:
+                break
+            more = self.run.read_race(number, turn)
+            if more is None or not _same_rivals(more, chosen):
+                self.listener.racing(chosen, experiment.seeds)
+                more = self._train_more(number, chosen)
+                self.run.write_race(number, turn, more)
+            found = {trial.candidate.label: trial.evaluation for trial in more}
+            self.trials = [self._with_more(trial, found) for trial in self.trials]
+
+    def _train_more(self, number: int, chosen: Sequence[Trial]) -> list[Trial]:
+        """Train on seeds that none of them has had."""
+        start = 1 + max(training for trial in chosen for training in trial.evaluation.trainings)
+        trainings = range(start, start + self.settings.experiment.seeds)
+        found: dict[str, Trial] = {}
+
+        def evaluated(candidate: Candidate, evaluation: Evaluation) -> None:
+            found[candidate.label] = Trial(candidate, evaluation)
+
+        candidates = [trial.candidate for trial in chosen]
+        self.backend.train(number, candidates, trainings, self.listener.progressed, evaluated)
+        return [found[candidate.label] for candidate in candidates]
+
+    def _with_more(self, trial: Trial, found: Mapping[str, Evaluation]) -> Trial:
+        more = found.get(trial.candidate.label)
+        if more is None:
+            return trial
+        merged = Trial(trial.candidate, merge(self.task.fitness_kind, trial.evaluation, more))
+        self.listener.evaluated(merged, self.paid + self.session.usage)
+        return merged
 
     def _best(self) -> Trial | None:
         return next(iter(rank(self.trials)), None)
@@ -183,88 +206,61 @@ class Loop:
     def _keep_best(self) -> None:
         best = self._best()
         if best is not None:
-            module = standalone_module(best, self.task, self.by)
-            self.run.write_best(best.candidate, _best_training(best), module)
+            self._write_best(best, best.evaluation.best_training)
 
-    def _retrain(self) -> Evaluation | None:
-        """Train the best reward from scratch on fresh seeds, and keep the policy it likes best.
+    def _write_best(self, best: Trial, training: int) -> None:
+        module = standalone_module(best, self.task, self.by)
+        self.run.write_best(best.candidate, training, module)
 
-        The policy is chosen by its own return: the test episodes choose nothing.
+    def _retrain(self) -> list[Entrant]:
+        """Train the winner and what it is compared with from scratch on fresh seeds.
+
+        The policy that is kept is chosen by its own return: the test episodes choose nothing.
         """
         best = self._best()
-        seeds = self.settings.experiment.final_seeds
-        if best is None or not seeds:
-            return None
-        final = self.run.read_final(best.candidate)
-        if final is None:
-            self.listener.retraining(best, seeds)
-            final = self.backend.retrain(best.candidate, self.listener.progressed)
-            self.run.write_final(best.candidate, final)
-        if final.fitness is not None:
-            peaks = [max(point.own_return for point in curve) for curve in final.curves]
-            training = FINAL_TRAININGS + peaks.index(max(peaks))
-            module = standalone_module(best, self.task, self.by)
-            self.run.write_best(best.candidate, training, module)
-        return final
+        if best is None or not self.settings.experiment.final_seeds:
+            return []
+        waiting = list_entrants(best, self.trials, self.baselines, self.settings)
+        for group in trained_together(self._finished(waiting)):
+            self.listener.retraining(group, self.settings.experiment.final_seeds)
+            self._retrain_group(group)
+        finished = self._finished(waiting)
+        winner = finished[0].evaluation
+        if winner is not None and winner.fitness is not None:
+            peaks = [max(point.own_return for point in curve) for curve in winner.curves]
+            self._write_best(best, winner.trainings[peaks.index(max(peaks))])
+        return finished
 
-    def _test(self) -> Fitness | None:
-        """Measure the search's best policy on episodes that nothing was selected by."""
+    def _finished(self, entrants: Sequence[Entrant]) -> list[Entrant]:
+        """The entrants with what is kept of their fresh trainings."""
+        return [replace(item, evaluation=self.run.read_final(item.candidate)) for item in entrants]
+
+    def _retrain_group(self, group: Sequence[Entrant]) -> None:
+        candidates = [item.candidate for item in group]
+        self.final_backend.retrain(
+            candidates, group[0].settings, self.listener.progressed, self.run.write_final
+        )
+
+    def _test(self, entrants: Sequence[Entrant]) -> Fitness | None:
+        """Fitness on the test episodes, of the fresh trainings if there are any."""
         best = self._best()
         if best is None:
             return None
-        episodes = self.backend.test(best.candidate, _best_training(best))
+        final = entrants[0].evaluation if entrants else None
+        if final is not None and final.fitness is not None:
+            return final.fitness
+        episodes = self.backend.test(best.candidate, best.evaluation.best_training)
         return fitness(self.task.fitness_kind, [Episodes(**episodes)])
-
-
-def _best_training(trial: Trial) -> int:
-    scores = trial.evaluation.scores
-    return scores.index(max(scores))
 
 
 def _same_reward(known: Candidate, candidate: Candidate) -> bool:
     return known.reward == candidate.reward and known.reply == candidate.reply
 
 
+def _same_rivals(known: Sequence[Trial], chosen: Sequence[Trial]) -> bool:
+    return [trial.candidate for trial in known] == [trial.candidate for trial in chosen]
+
+
 def _readable(request: Request) -> str:
     parts = [f"<!-- {message.role} -->\n\n{message.content}" for message in request.messages]
     return "\n\n".join(parts)
-
-
-def _row(trial: Trial) -> dict[str, Any]:
-    """A candidate in an iteration's table."""
-    evaluation, candidate = trial.evaluation, trial.candidate
-    return {
-        "candidate": candidate.label,
-        "status": evaluation.status.value,
-        "fitness": None if evaluation.fitness is None else asdict(evaluation.fitness),
-        "fault": None if evaluation.fault is None else asdict(evaluation.fault),
-        "sha256": None if candidate.reward is None else candidate.reward.sha256,
-        "attempts": candidate.attempts,
-        "timesteps": evaluation.timesteps,
-        "seconds": round(evaluation.seconds, 1),
-    }
-
-
-def _final(evaluation: Evaluation) -> dict[str, Any]:
-    """The fresh trainings in the summary."""
-    return {
-        "status": evaluation.status.value,
-        "scores": list(evaluation.scores),
-        "fault": None if evaluation.fault is None else asdict(evaluation.fault),
-    }
-
-
-def summarize(result: Result) -> dict[str, Any]:
-    """The result as plain data."""
-    best = result.best
-    return {
-        "best": None if best is None else _row(best),
-        "test": None if result.test is None else asdict(result.test),
-        "final": None if result.final is None else _final(result.final),
-        "candidates": len(result.trials),
-        "trained": sum(trial.evaluation.status is Status.OK for trial in result.trials),
-        "usage": asdict(result.usage),
-        "timesteps": result.timesteps,
-        "seconds": round(result.seconds, 1),
-        "stopped": None if result.stopped is None else str(result.stopped),
-    }

@@ -2,13 +2,16 @@
 
 ```
 results/reach/
-  config.yaml  run.json  log.txt  logs/
-  iteration_1/    prompt.md  reply_0.md  exchange_0_0.json  candidate_0.json  evaluations.json
-                  reflection.md  candidate_0.log  population.json  experience.npz
+  config.yaml  run.json  log.txt  summary.json
+  iteration_1/    prompt.md  reply_0.md  exchange_0_0.json  candidate_0.json  race_1.json
+                  evaluations.json  reflection.md  experience.npz
   rewards/iteration_1/candidate_0.py
-  models/iteration_1/candidate_0.zip  models/best.zip
+  models/iteration_1/candidate_0.zip  models/baselines/sparse_seed_500.zip  models/best.zip
   tensorboard_logs/iteration_1/candidate_0/seed_0/
-  best/           reward.py  model.zip  summary.json  final_1_0.json
+  populations/    1.json
+  headline/       1_0.json  sparse.json  human.json
+  best/           reward.py  model.zip  card.md
+  logs/           population_1.log
 ```
 """
 
@@ -16,8 +19,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -26,6 +30,8 @@ from rewardsmith.files import write_whole
 from rewardsmith.types import Candidate, Evaluation, Trial
 
 _TRIAL = TypeAdapter(Trial)
+_TRIALS = TypeAdapter(list[Trial])
+_T = TypeVar("_T")
 
 
 class RunDirectory:
@@ -106,16 +112,21 @@ class RunDirectory:
         """Folder of one iteration's texts and numbers."""
         return self.root / f"iteration_{number}"
 
+    @staticmethod
+    def _place(candidate: Candidate) -> Path:
+        """Where a candidate's files are, below the folder of their kind."""
+        if not candidate.iteration:
+            return Path("baselines", candidate.label)
+        return Path(f"iteration_{candidate.iteration}", f"candidate_{candidate.index}")
+
     def reward_file(self, candidate: Candidate) -> Path:
         """Source of a candidate's reward."""
-        folder = self.root / "rewards" / f"iteration_{candidate.iteration}"
-        return folder / f"candidate_{candidate.index}.py"
+        return self.root / "rewards" / f"{self._place(candidate)}.py"
 
     def model_file(self, candidate: Candidate, training: int = 0) -> Path:
         """Policy of one of a candidate's trainings."""
         suffix = f"_seed_{training}" if training else ""
-        folder = self.root / "models" / f"iteration_{candidate.iteration}"
-        return folder / f"candidate_{candidate.index}{suffix}.zip"
+        return self.root / "models" / f"{self._place(candidate)}{suffix}.zip"
 
     def last_model_file(self, candidate: Candidate, training: int = 0) -> Path:
         """Policy at the end of one of a candidate's trainings, be it the best one or not."""
@@ -131,19 +142,18 @@ class RunDirectory:
         files = map(self.experience_file, range(1, before))
         return [file for file in files if file.exists()]
 
-    def population_log(self, stream: int) -> Path:
+    def population_log(self, name: str) -> Path:
         """What the worker of a joint training printed."""
-        return self.root / "logs" / f"population_{stream}.log"
+        return self.root / "logs" / f"population_{name}.log"
 
     def tensorboard_folder(self, candidate: Candidate, training: int) -> Path:
         """Scalars of one training."""
-        folder = self.tensorboard / f"iteration_{candidate.iteration}"
-        return folder / f"candidate_{candidate.index}" / f"seed_{training}"
+        return self.tensorboard / self._place(candidate) / f"seed_{training}"
 
     def worker_log(self, candidate: Candidate, training: int) -> Path:
         """What a training worker printed."""
         suffix = f"_seed_{training}" if training else ""
-        return self.iteration(candidate.iteration) / f"candidate_{candidate.index}{suffix}.log"
+        return self.root / "logs" / f"{self._place(candidate)}{suffix}.log"
 
     # -- writing ------------------------------------------------------------------------------
 
@@ -187,25 +197,34 @@ class RunDirectory:
         write_whole(file, _TRIAL.dump_json(trial, indent=2))
 
     def write_population(
-        self, iteration: int, key: dict[str, str], results: dict[int, dict[str, Any]]
+        self, name: str, key: dict[str, str], results: dict[str, dict[str, Any]]
     ) -> None:
         """Keep what a joint training found out, whole.
 
         Args:
-            iteration: its number.
+            name: of the joint training.
             key: what the results depend on.
-            results: of each candidate, by its index.
+            results: of each candidate, by its label.
         """
         text = json.dumps({"key": key, "results": results})
-        write_whole(self.iteration(iteration) / "population.json", text)
+        write_whole(self._population_file(name), text)
+
+    def _population_file(self, name: str) -> Path:
+        return self.root / "populations" / f"{name}.json"
+
+    def write_race(self, iteration: int, number: int, trials: Sequence[Trial]) -> None:
+        """Keep what further trainings of an iteration's rivals came to."""
+        write_whole(self._race_file(iteration, number), _TRIALS.dump_json(list(trials)))
+
+    def _race_file(self, iteration: int, number: int) -> Path:
+        return self.iteration(iteration) / f"race_{number}.json"
 
     def write_final(self, candidate: Candidate, evaluation: Evaluation) -> None:
-        """Keep what fresh trainings with the best reward came to."""
+        """Keep what fresh trainings with a reward came to, for the result."""
         write_whole(self._final_file(candidate), _TRIAL.dump_json(Trial(candidate, evaluation)))
 
     def _final_file(self, candidate: Candidate) -> Path:
-        name = f"final_{candidate.iteration}_{candidate.index}.json"
-        return self.root / "best" / name
+        return self.root / "headline" / f"{candidate.label.replace('/', '_')}.json"
 
     def write_iteration(self, number: int, summary: list[dict[str, Any]], reflection: str) -> None:
         """Keep an iteration's table and reflection."""
@@ -222,7 +241,11 @@ class RunDirectory:
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Keep the result."""
-        write_whole(self.root / "best" / "summary.json", json.dumps(summary, indent=2) + "\n")
+        write_whole(self.root / "summary.json", json.dumps(summary, indent=2) + "\n")
+
+    def write_card(self, text: str) -> None:
+        """Keep what should be known of the best reward and its policy."""
+        write_whole(self.root / "best" / "card.md", text)
 
     def discard_curves(self, candidate: Candidate, training: int) -> None:
         """Remove the curves of a training that was cut off, so that they are not drawn twice."""
@@ -240,16 +263,29 @@ class RunDirectory:
         except (OSError, ValueError) as error:
             raise ResultsError(f"{self.record_file} cannot be read: {error}.") from None
 
-    def read_population(self, iteration: int) -> tuple[dict[str, str], dict[int, dict[str, Any]]]:
-        """Read what `write_population` kept; empty if there is nothing."""
-        file = self.iteration(iteration) / "population.json"
+    def read_population(self, name: str, key: dict[str, str]) -> dict[str, dict[str, Any]] | None:
+        """Read what `write_population` kept of these candidates, by label; None if nothing.
+
+        Raises:
+            ResultsError: the file is damaged.
+        """
+        file = self._population_file(name)
         if not file.exists():
-            return {}, {}
+            return None
         try:
             data = json.loads(file.read_text())
-            return data["key"], {int(index): value for index, value in data["results"].items()}
-        except (OSError, ValueError, KeyError):
+            results: dict[str, dict[str, Any]] = data["results"]
+            return results if key.items() <= data["key"].items() else None
+        except (OSError, ValueError, KeyError, AttributeError):
             raise ResultsError(f"{file} is damaged; delete it to have it trained again.") from None
+
+    def read_race(self, iteration: int, number: int) -> list[Trial] | None:
+        """Read what `write_race` kept, None if there is nothing.
+
+        Raises:
+            ResultsError: the file is damaged.
+        """
+        return self._read(_TRIALS, self._race_file(iteration, number))
 
     def read_trial(self, iteration: int, index: int) -> Trial | None:
         """Read a finished candidate, None if it is not finished.
@@ -257,7 +293,7 @@ class RunDirectory:
         Raises:
             ResultsError: the file is damaged.
         """
-        return self._read(self.iteration(iteration) / f"candidate_{index}.json")
+        return self._read(_TRIAL, self.iteration(iteration) / f"candidate_{index}.json")
 
     def read_final(self, candidate: Candidate) -> Evaluation | None:
         """Read what `write_final` kept of this candidate, None if there is nothing.
@@ -265,16 +301,14 @@ class RunDirectory:
         Raises:
             ResultsError: the file is damaged.
         """
-        trial = self._read(self._final_file(candidate))
+        trial = self._read(_TRIAL, self._final_file(candidate))
         return None if trial is None or trial.candidate != candidate else trial.evaluation
 
     @staticmethod
-    def _read(file: Path) -> Trial | None:
+    def _read(adapter: TypeAdapter[_T], file: Path) -> _T | None:
         if not file.exists():
             return None
         try:
-            return _TRIAL.validate_json(file.read_bytes())
+            return adapter.validate_json(file.read_bytes())
         except (OSError, ValidationError):
-            raise ResultsError(
-                f"{file} is damaged; delete it to have that candidate trained again."
-            ) from None
+            raise ResultsError(f"{file} is damaged; delete it to have it done again.") from None

@@ -45,6 +45,9 @@ class FieldSettings(_Settings):
     unit: str = ""
 
 
+EnvironmentField = Literal["environment_reward", "environment_success"]
+
+
 class EnvSettings(_Settings):
     """``env``: the task."""
 
@@ -56,6 +59,8 @@ class EnvSettings(_Settings):
     max_episode_steps: PositiveInt | None = None
     kwargs: dict[str, Any] = {}
     fields: dict[str, FieldSettings] | None = None
+    baselines: dict[str, str] = {}
+    environment_fields: tuple[EnvironmentField, ...] = ()
     tuned: dict[str, Any] = {}
 
     @field_validator("name", mode="before")
@@ -258,8 +263,12 @@ class ExperimentSettings(_Settings):
         seed: everything random in the run derives from it.
         evaluation_episodes: held-out episodes per training seed that candidates are ranked by.
         test_episodes: further held-out episodes, of other seeds, that the result is reported on.
-        final_seeds: how often the winner is trained again from scratch for the result; 0 tests the
-            policy that the search found.
+        races: rounds of further trainings, `seeds` each, for candidates that cannot be told from
+            the best; each round keeps at most half of them.
+        indifference: successes that all lie within so much are as good as equal, and need no race.
+        final_seeds: how often the winner, the baselines and the best of the first iteration are
+            trained from scratch for the result; 0 tests the policy that the search found.
+        final: backend of those trainings, a file in ``cfg/training``; None takes the search's own.
         resume: run directory to go on with.
     """
 
@@ -271,7 +280,10 @@ class ExperimentSettings(_Settings):
     seed: NonNegativeInt
     evaluation_episodes: PositiveInt
     test_episodes: PositiveInt
+    races: NonNegativeInt
+    indifference: NonNegativeFloat
     final_seeds: NonNegativeInt
+    final: str | None
     resume: str | None
 
     @field_validator("strategy", mode="before")
@@ -315,6 +327,7 @@ class Settings(_Settings):
     env: EnvSettings
     llm: LLMSettings
     training: AnyTraining
+    final_training: AnyTraining | None = None
     experiment: ExperimentSettings
     strategies: dict[str, StrategySettings]
     sandbox: SandboxSettings

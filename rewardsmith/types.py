@@ -173,11 +173,13 @@ class Episodes:
         successes: whether each ended in success; empty if the task has no success flag.
         returns: sums of the environment's own reward. Never shown to an LLM.
         lengths: steps.
+        seeds: of the environment's resets, one per episode.
     """
 
     successes: list[bool]
     returns: list[float]
     lengths: list[int]
+    seeds: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -250,6 +252,7 @@ class Evaluation:
             them learned from count once.
         collected: environment steps that were taken for it; its share of those that all learn from.
         episodes: what each training seed's policy did in the episodes that `fitness` counts.
+        trainings: their numbers, in the order of `scores`, `curves` and `episodes`.
     """
 
     status: Status
@@ -261,6 +264,12 @@ class Evaluation:
     timesteps: int = 0
     collected: int = 0
     episodes: tuple[Episodes, ...] = ()
+    trainings: tuple[int, ...] = ()
+
+    @property
+    def best_training(self) -> int:
+        """Number of the training whose policy scored highest, the first of equals."""
+        return self.trainings[self.scores.index(max(self.scores))]
 
 
 @dataclass(frozen=True)
@@ -287,7 +296,7 @@ class Candidate:
     """One reward function on its way through an iteration.
 
     Attributes:
-        iteration: number of the iteration, from 1.
+        iteration: number of the iteration, from 1; 0 for baselines.
         index: position in the iteration, from 0.
         reward: None if no code was found.
         reply: the text it came from.
@@ -310,8 +319,8 @@ class Candidate:
 
     @property
     def label(self) -> str:
-        """Short name, e.g. ``1/0``: iteration, then index."""
-        return f"{self.iteration}/{self.index}"
+        """Short name, e.g. ``1/0``: iteration, then index; of a baseline its own name."""
+        return f"{self.iteration}/{self.index}" if self.iteration else self.origin
 
 
 @dataclass(frozen=True)

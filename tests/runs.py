@@ -61,7 +61,7 @@ def generate(
 
 def summary(run: Path) -> dict[str, Any]:
     """The result of a run."""
-    result: dict[str, Any] = json.loads((run / "best" / "summary.json").read_text())
+    result: dict[str, Any] = json.loads((run / "summary.json").read_text())
     return result
 
 

@@ -16,6 +16,8 @@ LAYERS = [
     {"settings", "files"},
     {"tasks", "llm", "reward", "execution", "results"},
     {"search", "training", "evaluation", "standalone", "worker"},
+    {"headline"},
+    {"summary"},
     {"loop", "config"},
     {"console"},
     {"cli"},

@@ -187,6 +187,11 @@ def comparable(run: Path) -> list[dict[str, object]]:
     return [{**row, "seconds": None} for row in evaluations(run)]
 
 
+def compared(run: Path) -> list[dict[str, object]]:
+    """The headline table, but for the time that it took."""
+    return [{**row, "seconds": None} for row in summary(run)["headline"]]
+
+
 def learned(run: Path) -> list[object]:
     """What the learners came to, to the last bit, and how often each curve is drawn."""
     trials = sorted(run.glob("iteration_*/candidate_*.json"))
@@ -202,9 +207,9 @@ def learned(run: Path) -> list[object]:
     "moment",
     [
         "iteration_1/exchange_1_0.json",
-        "iteration_1/population.json",
+        "populations/1.json",
         "iteration_2/candidate_0.json",
-        "tensorboard_logs/iteration_[12]/candidate_*/seed_500",  # of the fresh trainings
+        "tensorboard_logs/baselines/sparse/seed_500",  # of the fresh trainings
     ],
 )
 def test_a_killed_run_goes_on_and_ends_the_same(
@@ -222,7 +227,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(
     result = generate(tmp_path, f"experiment.resume={run}")
     assert result.returncode == 0, result.stderr
     assert comparable(run) == comparable(undisturbed)
-    assert summary(run)["test"] == summary(undisturbed)["test"]
+    assert compared(run) == compared(undisturbed)
     assert learned(run) == learned(undisturbed)
     for file, content in before.items():
         assert file.read_bytes() == content, f"{file.name} was written again"
@@ -250,8 +255,41 @@ def test_a_replayed_run_gives_the_same_result_for_nothing(
     assert result.returncode == 0, result.stderr
     run = tmp_path / "results" / "point"
     assert comparable(run) == comparable(undisturbed)
-    assert summary(run)["test"] == summary(undisturbed)["test"]
+    assert compared(run) == compared(undisturbed)
     assert learned(run) == learned(undisturbed)
+
+
+def test_no_number_of_the_headline_comes_from_what_the_winner_was_selected_by(
+    undisturbed: Path,
+) -> None:
+    seeds = summary(undisturbed)["seeds"]
+    for kind in ("trainings", "episodes"):
+        selection, headline = set(seeds["selection"][kind]), set(seeds["headline"][kind])
+        assert selection and headline
+        assert selection.isdisjoint(headline)
+    trained = [json.loads(file.read_text()) for file in undisturbed.glob("headline/*.json")]
+    assert {item["candidate"]["origin"] for item in trained} >= {"provider", "sparse", "human"}
+    played = {
+        seed
+        for item in trained
+        for episodes in item["evaluation"]["episodes"]
+        for seed in episodes["seeds"]
+    }
+    assert played == set(seeds["headline"]["episodes"])
+    rows = summary(undisturbed)["headline"]
+    assert rows[0]["names"][0] == "winner"
+    assert {name for row in rows for name in row["names"]} == {
+        "winner",
+        "best of iteration 1",
+        "sparse",
+        "human",
+    }
+    text = (undisturbed / "best" / "card.md").read_text()
+    log = (undisturbed / "log.txt").read_text()
+    for row in rows:
+        number = f"{row['fitness']['mean']:.2f} [{row['fitness']['low']:.2f}"
+        assert number in text
+        assert number in log
 
 
 def test_what_a_run_leaves_behind(undisturbed: Path) -> None:
@@ -267,14 +305,15 @@ def test_what_a_run_leaves_behind(undisturbed: Path) -> None:
         "rewards/iteration_1/candidate_0.py",
         "models/iteration_1/candidate_1.zip",
         "models/iteration_1/candidate_1_last.zip",
-        "iteration_1/population.json",
+        "populations/1.json",
         "iteration_2/experience.npz",
         "logs/population_1.log",
         "models/best.zip",
         "tensorboard_logs/iteration_1/candidate_0",
         "best/reward.py",
         "best/model.zip",
-        "best/summary.json",
+        "best/card.md",
+        "summary.json",
     ):
         assert name in names
     assert not [name for name in names if name.endswith(".tmp")]

@@ -9,7 +9,7 @@ from typing import Protocol
 from pydantic import BaseModel, ConfigDict
 
 from rewardsmith.llm.types import Request
-from rewardsmith.types import Status, Trial
+from rewardsmith.types import Evaluation, Status, Trial
 
 
 @dataclass(frozen=True)
@@ -57,24 +57,33 @@ class Strategy(Protocol):
         ...
 
     def tell(self, iteration: int, trials: Sequence[Trial]) -> str:
-        """Take an iteration's trials; give the reflection on them."""
+        """Take all trials so far; give the reflection on an iteration's.
+
+        Earlier trials may have changed: rivals of the best are trained on more seeds.
+        """
         ...
 
 
 def rank(trials: Sequence[Trial]) -> list[Trial]:
-    """Sort trained trials, best first; of equals, the earlier one stays ahead.
+    """Sort trained trials, best first.
 
-    The order is that of fitness; ties break by how early the success came (mean success over the
-    looks during training).
+    The order is that of fitness. Of equals, the earlier iteration stays ahead: later ones start on
+    more experience, so how early they succeeded says nothing. Within an iteration ties break by how
+    early the success came (mean success over the looks during training).
     """
     trained = [trial for trial in trials if trial.evaluation.status is Status.OK]
     return sorted(trained, key=_merit, reverse=True)
 
 
-def _merit(trial: Trial) -> tuple[float, float]:
+def _merit(trial: Trial) -> tuple[float, int, float]:
     evaluation = trial.evaluation
     assert evaluation.fitness is not None
+    return evaluation.fitness.mean, -trial.candidate.iteration, earliness(evaluation)
+
+
+def earliness(evaluation: Evaluation) -> float:
+    """Mean success over the looks of all trainings, 0 to 1: the area under the success curve."""
     points = [
         point.success for curve in evaluation.curves for point in curve if point.success is not None
     ]
-    return evaluation.fitness.mean, sum(points) / len(points) if points else 0.0
+    return sum(points) / len(points) if points else 0.0

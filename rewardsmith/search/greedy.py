@@ -56,7 +56,7 @@ class Greedy:
 
     def tell(self, iteration: int, trials: Sequence[Trial]) -> str:
         """Remember the trials and reflect on them."""
-        self.trials += trials
-        ranking = rank(self.trials)
-        self.reflection = reflection_prompt(iteration, trials, ranking, self.best)
+        self.trials = list(trials)
+        latest = [trial for trial in trials if trial.candidate.iteration == iteration]
+        self.reflection = reflection_prompt(iteration, latest, rank(trials), self.best)
         return self.reflection

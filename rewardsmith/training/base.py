@@ -39,31 +39,42 @@ class Backend(Protocol):
 
     def train(
         self,
+        iteration: int,
         candidates: Sequence[Candidate],
+        trainings: range,
         on_progress: OnProgress,
         on_evaluated: OnEvaluated,
     ) -> None:
-        """Train every candidate on all training seeds.
+        """Train every candidate on some training seeds; measure them on the ranking episodes.
 
         A candidate that fails, or whose worker dies, gets an evaluation that says so; it never
         stops the others.
 
         Args:
+            iteration: that this is a part of; experience of those before may be used.
             candidates: all with a reward that passed the probe.
+            trainings: numbers of the trainings; each number has a seed of its own.
             on_progress: told steps and checkpoints as they come.
             on_evaluated: told each candidate's evaluation as soon as it is complete.
         """
         ...
 
-    def retrain(self, candidate: Candidate, on_progress: OnProgress) -> Evaluation:
-        """Train the winner from scratch on fresh seeds, each training on experience of its own.
+    def retrain(
+        self,
+        candidates: Sequence[Candidate],
+        settings: Settings,
+        on_progress: OnProgress,
+        on_evaluated: OnEvaluated,
+    ) -> None:
+        """Train from scratch on fresh seeds, each on experience of its own, for the result.
+
+        The policies are measured on the test episodes, which nothing was selected by.
 
         Args:
-            candidate: whose reward to train with.
+            candidates: the winner and what it is compared with.
+            settings: of these trainings; a baseline's task may differ from the search's.
             on_progress: told steps and checkpoints as they come.
-
-        Returns:
-            What the policies reach on the test episodes, which nothing was selected by.
+            on_evaluated: told each candidate's evaluation as soon as it is complete.
         """
         ...
 
@@ -103,6 +114,7 @@ def evaluation(
     curves: Sequence[Any],
     episodes: Sequence[dict[str, Any]],
     fault: Fault | dict[str, Any] | None,
+    trainings: range,
     **totals: Any,
 ) -> Evaluation:
     """Put the trainings of one candidate together; one that failed fails the candidate.
@@ -112,6 +124,7 @@ def evaluation(
         curves: checkpoints of each training, as plain data.
         episodes: what each training's policy did at the end, as plain data.
         fault: what went wrong, if anything.
+        trainings: numbers of the trainings.
         totals: seconds and steps.
     """
     values = {"curves": tuple(map(_CURVE.validate_python, curves)), **totals}
@@ -124,6 +137,7 @@ def evaluation(
         fitness=fitness(kind, played),
         scores=scores(kind, played),
         episodes=played,
+        trainings=tuple(trainings),
         **values,
     )
 

@@ -51,29 +51,33 @@ class StableBaselines3:
 
     def train(
         self,
+        iteration: int,
         candidates: Sequence[Candidate],
+        trainings: range,
         on_progress: OnProgress,
         on_evaluated: OnEvaluated,
     ) -> None:
-        """Train every candidate on all training seeds; see `Backend.train`."""
+        """Train every candidate on some training seeds; see `Backend.train`."""
         experiment = self.settings.experiment
         seeds = held_out_seeds(RANKING_SEEDS, experiment.seed, experiment.evaluation_episodes)
-        trainings = range(experiment.seeds)
-        self._train(candidates, trainings, seeds, on_progress, on_evaluated)
+        self._train(self.settings, candidates, trainings, seeds, on_progress, on_evaluated)
 
-    def retrain(self, candidate: Candidate, on_progress: OnProgress) -> Evaluation:
-        """Train the winner from scratch on fresh seeds; see `Backend.retrain`."""
-        experiment = self.settings.experiment
+    def retrain(
+        self,
+        candidates: Sequence[Candidate],
+        settings: Settings,
+        on_progress: OnProgress,
+        on_evaluated: OnEvaluated,
+    ) -> None:
+        """Train from scratch on fresh seeds, for the result; see `Backend.retrain`."""
+        experiment = settings.experiment
         seeds = held_out_seeds(TEST_SEEDS, experiment.seed, experiment.test_episodes)
         trainings = range(FINAL_TRAININGS, FINAL_TRAININGS + experiment.final_seeds)
-        found: list[Evaluation] = []
-        self._train(
-            [candidate], trainings, seeds, on_progress, lambda _, result: found.append(result)
-        )
-        return found[0]
+        self._train(settings, candidates, trainings, seeds, on_progress, on_evaluated)
 
     def _train(
         self,
+        settings: Settings,
         candidates: Sequence[Candidate],
         trainings: range,
         seeds: range,
@@ -94,7 +98,7 @@ class StableBaselines3:
             outcomes[name] = outcome
             if len(outcomes) == len(trainings):
                 ordered = [outcomes[key] for key in sorted(outcomes, key=_training_number)]
-                on_evaluated(candidate, self._evaluation(ordered))
+                on_evaluated(candidate, self._evaluation(ordered, trainings))
 
         def progress(name: str, data: dict[str, Any]) -> None:
             on_progress(owners[name], {**data, "training": _training_number(name)})
@@ -102,13 +106,14 @@ class StableBaselines3:
         for name, candidate in owners.items():
             self.run.discard_curves(candidate, _training_number(name))
         jobs = [
-            self._job(name, candidate, _training_number(name), seeds)
+            self._job(name, settings, candidate, _training_number(name), seeds)
             for name, candidate in owners.items()
         ]
         self.executor.run(jobs, progress, done)
 
-    def _job(self, name: str, candidate: Candidate, training: int, seeds: range) -> Job:
-        settings = self.settings
+    def _job(
+        self, name: str, settings: Settings, candidate: Candidate, training: int, seeds: range
+    ) -> Job:
         assert candidate.reward is not None
         payload = {
             "env": settings.env.model_dump(),
@@ -125,7 +130,7 @@ class StableBaselines3:
         log = self.run.worker_log(candidate, training)
         return Job(name, f"{_WORKER}:train", payload, log, settings.training.timeout_s)
 
-    def _evaluation(self, outcomes: Sequence[Outcome]) -> Evaluation:
+    def _evaluation(self, outcomes: Sequence[Outcome], trainings: range) -> Evaluation:
         values = [outcome.value for outcome in outcomes if outcome.value is not None]
         timesteps = sum(value["timesteps"] for value in values)
         return evaluation(
@@ -133,6 +138,7 @@ class StableBaselines3:
             [value["curve"] for value in values],
             [value["episodes"] for value in values],
             next((fault for fault in map(_fault_of, outcomes) if fault), None),
+            trainings,
             seconds=sum(value["seconds"] for value in values),
             timesteps=timesteps,
             collected=timesteps,

@@ -125,10 +125,19 @@ class Training:
             assert candidate.index not in evaluations
             evaluations[candidate.index] = evaluation
 
-        self.backend.train(chosen, progress, evaluated)
+        trainings = range(self.settings.experiment.seeds)
+        self.backend.train(chosen[0].iteration, chosen, trainings, progress, evaluated)
         left = set(psutil.Process().children(recursive=True)) - before
         assert not psutil.wait_procs(left, timeout=5)[1]
         return evaluations
+
+    def again(self, *chosen: Candidate) -> list[Evaluation]:
+        """Train from scratch, as for the result."""
+        found: list[Evaluation] = []
+        self.backend.retrain(
+            chosen, self.settings, self.note, lambda _, evaluation: found.append(evaluation)
+        )
+        return found
 
     @staticmethod
     def worker(log: Path) -> psutil.Process:

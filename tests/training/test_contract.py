@@ -41,7 +41,7 @@ class Contract:
         self.training.backend.check(settings, self.training.executor)
         self.evaluations = self.training([GOOD_ONE, UNUSABLE_ONE])
         self.told = list(self.training.told)
-        self.final = self.training.backend.retrain(GOOD_ONE, self.training.note)
+        [self.final] = self.training.again(GOOD_ONE)
         self.played = self.training.backend.test(GOOD_ONE, 1)
 
 

@@ -26,7 +26,7 @@ from rewardsmith.training.base import (
     test_model,
     worker_fault,
 )
-from rewardsmith.types import Candidate, Evaluation
+from rewardsmith.types import Candidate
 
 _WORKER = "rewardsmith.training.population.worker"
 
@@ -57,37 +57,49 @@ class Population:
 
     def train(
         self,
+        iteration: int,
         candidates: Sequence[Candidate],
+        trainings: range,
         on_progress: OnProgress,
         on_evaluated: OnEvaluated,
     ) -> None:
-        """Train all candidates on all training seeds, together; see `Backend.train`.
-
-        What comes out is kept whole before anything is told, so that a run that is cut off in
-        between finds all of it again.
-        """
-        iteration = candidates[0].iteration
-        kept = self._kept(iteration, candidates)
-        if kept is None:
-            kept = self._run(iteration, candidates, on_progress)
-        for candidate in candidates:
-            on_evaluated(candidate, self._evaluation(kept[candidate.index]))
-
-    def retrain(self, candidate: Candidate, on_progress: OnProgress) -> Evaluation:
-        """Train the winner from scratch on fresh seeds; see `Backend.retrain`."""
-        experiment = self.settings.experiment
-        trainings = range(FINAL_TRAININGS, FINAL_TRAININGS + experiment.final_seeds)
-        alone = self.training.model_copy(update={"share_experience": False})
+        """Train all candidates on some training seeds, together; see `Backend.train`."""
+        experiment, run = self.settings.experiment, self.run
+        first = trainings.start == 0
+        earlier = run.experience_files(iteration) if self.training.keep_experience else []
         payload = {
-            **self._payload([candidate], trainings, TEST_SEEDS, experiment.test_episodes),
+            **self._payload(candidates, trainings, RANKING_SEEDS, experiment.evaluation_episodes),
+            "slots": experiment.candidates if first else _slots(len(candidates)),
+            "stream": [iteration, trainings.start],
+            "earlier": [str(file) for file in earlier],
+            "experience": str(run.experience_file(iteration)) if first else None,
+        }
+        name = f"{iteration}" if first else f"{iteration}_{trainings.start}"
+        self._train(name, payload, candidates, trainings, on_progress, on_evaluated)
+
+    def retrain(
+        self,
+        candidates: Sequence[Candidate],
+        settings: Settings,
+        on_progress: OnProgress,
+        on_evaluated: OnEvaluated,
+    ) -> None:
+        """Train from scratch on fresh seeds, for the result; see `Backend.retrain`."""
+        experiment = settings.experiment
+        assert isinstance(settings.training, PopulationSettings)
+        trainings = range(FINAL_TRAININGS, FINAL_TRAININGS + experiment.final_seeds)
+        alone = settings.training.model_copy(update={"share_experience": False})
+        payload = {
+            **self._payload(candidates, trainings, TEST_SEEDS, experiment.test_episodes),
+            "env": settings.env.model_dump(),
             "training": alone.model_dump(by_alias=True),
-            "slots": 1,
-            "stream": FINAL_TRAININGS,
+            "slots": len(candidates),
+            "stream": [0, FINAL_TRAININGS],
             "earlier": [],
             "experience": None,
         }
-        outcome = self._job(payload, [candidate], trainings, on_progress)
-        return self._evaluation(_results(outcome, 1)[0])
+        name = "final_" + "_".join(item.label.replace("/", "-") for item in candidates)
+        self._train(name, payload, candidates, trainings, on_progress, on_evaluated)
 
     def test(self, candidate: Candidate, training: int) -> dict[str, Any]:
         """Play the test episodes with a saved policy; see `Backend.test`."""
@@ -95,50 +107,40 @@ class Population:
 
     # -- inside -----------------------------------------------------------------------------
 
-    def _run(
-        self, iteration: int, candidates: Sequence[Candidate], on_progress: OnProgress
-    ) -> dict[int, dict[str, Any]]:
-        experiment = self.settings.experiment
-        trainings = range(experiment.seeds)
-        earlier = self.run.experience_files(iteration) if self.training.keep_experience else []
-        payload = {
-            **self._payload(candidates, trainings, RANKING_SEEDS, experiment.evaluation_episodes),
-            "slots": experiment.candidates,
-            "stream": iteration,
-            "earlier": [str(file) for file in earlier],
-            "experience": str(self.run.experience_file(iteration)),
-        }
-        outcome = self._job(payload, candidates, trainings, on_progress)
-        results = dict(
-            zip(
-                (candidate.index for candidate in candidates),
-                _results(outcome, len(candidates)),
-                strict=True,
-            )
-        )
-        if outcome.error is None:
-            self.run.write_population(iteration, self._key(candidates), results)
-        return results
+    def _train(
+        self,
+        name: str,
+        payload: dict[str, Any],
+        candidates: Sequence[Candidate],
+        trainings: range,
+        on_progress: OnProgress,
+        on_evaluated: OnEvaluated,
+    ) -> None:
+        """Train candidates together, unless an earlier part of this run has done so.
 
-    def _kept(
-        self, iteration: int, candidates: Sequence[Candidate]
-    ) -> dict[int, dict[str, Any]] | None:
-        """What an earlier part of this run found out about these candidates, if it did."""
-        key, results = self.run.read_population(iteration)
-        known = self._key(candidates)
-        if known.items() <= key.items():
-            return results
-        return None
+        What comes out is kept whole before anything is told, so that a run that is cut off in
+        between finds all of it again.
 
-    def _key(self, candidates: Sequence[Candidate]) -> dict[str, str]:
-        """What the results of some candidates depend on."""
-        training = self.training.model_dump(exclude={"workers", "timeout_s"})
-        experiment = self.settings.experiment
-        numbers = [experiment.seed, experiment.seeds, experiment.evaluation_episodes]
-        return {
-            "settings": _digest(training, self.settings.env.model_dump(), numbers),
-            **{str(item.index): item.reward.sha256 for item in candidates if item.reward},
-        }
+        Args:
+            name: of this joint training, unique in the run.
+            payload: what to train.
+            candidates: in the order of the payload's rewards.
+            trainings: numbers of the trainings of each.
+            on_progress: told steps and checkpoints.
+            on_evaluated: told each candidate's evaluation.
+        """
+        key = _key(payload, candidates)
+        results = self.run.read_population(name, key)
+        if results is None:
+            outcome = self._job(name, payload, candidates, trainings, on_progress)
+            labels = [candidate.label for candidate in candidates]
+            results = dict(zip(labels, _results(outcome, len(candidates)), strict=True))
+            if outcome.error is None:
+                self.run.write_population(name, key, results)
+        for candidate in candidates:
+            result = results[candidate.label]
+            kind = self.task.fitness_kind
+            on_evaluated(candidate, evaluation(kind, trainings=trainings, **result))
 
     def _payload(
         self, candidates: Sequence[Candidate], trainings: range, first_seed: int, episodes: int
@@ -168,6 +170,7 @@ class Population:
 
     def _job(
         self,
+        name: str,
         payload: dict[str, Any],
         candidates: Sequence[Candidate],
         trainings: range,
@@ -188,15 +191,12 @@ class Population:
                     self.run.discard_curves(candidate, training)
             return self.executor.run([job], progress)["train"]
 
-        log = self.run.population_log(payload["stream"])
+        log = self.run.population_log(name)
         job = Job("train", f"{_WORKER}:train", payload, log, self.training.timeout_s)
         outcome = attempt()
         if outcome.error is not None and not outcome.error.traceback and not outcome.timed_out:
             outcome = attempt()
         return outcome
-
-    def _evaluation(self, result: dict[str, Any]) -> Evaluation:
-        return evaluation(self.task.fitness_kind, **result)
 
 
 def _results(outcome: Outcome, candidates: int) -> list[dict[str, Any]]:
@@ -207,8 +207,22 @@ def _results(outcome: Outcome, candidates: int) -> list[dict[str, Any]]:
     return [{"fault": fault, "curves": [], "episodes": []} for _ in range(candidates)]
 
 
-def _digest(*values: Any) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+def _slots(candidates: int) -> int:
+    """Room for candidates: a power of two, so that few shapes have to be compiled."""
+    return 1 << (candidates - 1).bit_length()
+
+
+def _key(payload: dict[str, Any], candidates: Sequence[Candidate]) -> dict[str, str]:
+    """What the results of some candidates depend on."""
+    training = dict(payload["training"])
+    for name in ("workers", "timeout_s"):
+        del training[name]
+    names = ("env", "slots", "stream", "seeds", "run_seed", "first_seed", "episodes")
+    values = json.dumps([training, *(payload[name] for name in names)], sort_keys=True)
+    return {
+        "settings": hashlib.sha256(values.encode()).hexdigest(),
+        **{item.label: item.reward.sha256 for item in candidates if item.reward},
+    }
 
 
 def _check_spaces(settings: Settings) -> None:

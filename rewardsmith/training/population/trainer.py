@@ -86,7 +86,7 @@ class Payload(BaseModel):
     slots: int
     seeds: list[int]
     run_seed: int
-    stream: int
+    stream: list[int]
     first_seed: int
     episodes: int
     earlier: list[str]
@@ -199,7 +199,7 @@ class Trainer:
 
     def _seed(self, number: int) -> int:
         """A seed of this population for one purpose; all are below the held-out ones."""
-        key = [self._payload.run_seed, self._payload.stream, number]
+        key = [self._payload.run_seed, *self._payload.stream, number]
         return int(np.random.SeedSequence(key).generate_state(1)[0] % CHECKPOINT_SEEDS)
 
     def _make_replay(self) -> Replay:

@@ -65,7 +65,7 @@ def make_payload(folder: Path, settings: Settings, *sources: str, **changes: Any
         "slots": 3,
         "seeds": [1, 2],
         "run_seed": settings.experiment.seed,
-        "stream": 1,
+        "stream": [1, 0],
         "first_seed": RANKING_SEEDS,
         "episodes": settings.experiment.evaluation_episodes,
         "earlier": [],

@@ -151,14 +151,39 @@ def test_fresh_trainings_share_nothing_with_the_search(tmp_path: Path) -> None:
     training.run.experience_file(1).parent.mkdir(parents=True)
     training.run.experience_file(1).touch()
     [candidate] = candidates(GOOD, iteration=2)
-    training.backend.retrain(candidate, training.note)
+    training.again(candidate)
     [payload] = payloads(training)
     assert payload["earlier"] == []
     assert payload["experience"] is None
     assert payload["training"]["share_experience"] is False
     assert payload["seeds"] == [FINAL_TRAININGS, FINAL_TRAININGS + 1, FINAL_TRAININGS + 2]
     assert payload["first_seed"] == TEST_SEEDS
-    assert payload["stream"] not in range(1, 100)
+    assert payload["stream"] == [0, FINAL_TRAININGS], "no iteration has it"
+
+
+def test_further_trainings_meet_on_equal_terms_and_keep_no_experience(tmp_path: Path) -> None:
+    training = recorded(tmp_path)
+    training.run.experience_file(1).parent.mkdir(parents=True)
+    training.run.experience_file(1).touch()
+    [early], [_, late] = candidates(GOOD), candidates(GOOD, BAD, iteration=2)
+    training.backend.train(2, [early, late], range(3, 5), training.note, lambda *_: None)
+    [payload] = payloads(training)
+    assert payload["seeds"] == [3, 4]
+    assert payload["earlier"] == [str(training.run.experience_file(1))], "as iteration 2 had"
+    assert payload["experience"] is None
+    assert payload["stream"] == [2, 3]
+    assert payload["slots"] == 2
+
+
+def test_a_baseline_keeps_its_files_apart(tmp_path: Path) -> None:
+    training = recorded(tmp_path)
+    [searched] = candidates(GOOD)
+    baseline = replace(searched, iteration=0, origin="sparse")
+    training.again(searched, baseline)
+    [payload] = payloads(training)
+    files = [name for reward in payload["rewards"] for name in reward["model_files"]]
+    assert len(set(files)) == len(files)
+    assert "baselines/sparse" in files[-1]
 
 
 # -- what a mishap costs --------------------------------------------------------------------------
@@ -188,7 +213,7 @@ def test_an_error_with_a_traceback_is_not_tried_again(tmp_path: Path) -> None:
 def test_nothing_is_kept_of_a_training_that_failed(tmp_path: Path) -> None:
     training = recorded(tmp_path)
     training(candidates(GOOD))
-    assert training.run.read_population(1) == ({}, {})
+    assert training.run.read_population("1", {}) is None
     training(candidates(GOOD))
     assert len(payloads(training)) == 2
 
@@ -205,7 +230,7 @@ def test_curves_of_an_attempt_that_failed_are_removed(tmp_path: Path) -> None:
     training([one])
     assert not training.run.tensorboard_folder(one, 0).exists()
     assert training.run.tensorboard_folder(other, 0).exists()
-    training.backend.retrain(one, training.note)
+    training.again(one)
     assert not final.exists()
 
 
@@ -228,7 +253,7 @@ def test_a_killed_worker_costs_nothing_but_time(tmp_path: Path) -> None:
     def mishap(candidate: Candidate) -> None:
         if not struck:
             struck.append(candidate)
-            training.worker(training.run.population_log(1)).kill()
+            training.worker(training.run.population_log("1")).kill()
 
     evaluations = training(candidates(GOOD, BAD), mishap)
     assert struck
@@ -288,8 +313,8 @@ def test_results_of_something_else_are_not_used(
 
 def test_damaged_results_are_one_sentence(tmp_path: Path) -> None:
     training = recorded(tmp_path)
-    file = training.run.iteration(1) / "population.json"
+    file = training.run.root / "populations" / "1.json"
     file.parent.mkdir(parents=True)
     file.write_text("{half")
-    with pytest.raises(ResultsError, match=r"population.json is damaged; delete it"):
+    with pytest.raises(ResultsError, match=r"1.json is damaged; delete it"):
         training(candidates(GOOD))
