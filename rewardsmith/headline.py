@@ -101,8 +101,11 @@ def trained_together(entrants: Sequence[Entrant]) -> list[list[Entrant]]:
 
 
 def improvement(winner: Evaluation, other: Evaluation) -> Improvement | None:
-    """How likely the winner does better than another; None if one of them was not measured."""
-    if not winner.scores or not other.scores:
+    """How likely the winner does better than another.
+
+    None if one of them has fewer than two trainings: one alone says nothing of the spread.
+    """
+    if min(len(winner.scores), len(other.scores)) < 2:
         return None
     ours, theirs = np.array(winner.scores), np.array(other.scores)
     wins: FloatArray = (ours[:, None] > theirs) + 0.5 * (ours[:, None] == theirs)

@@ -96,6 +96,10 @@ def test_the_probability_of_improvement_counts_pairs_of_trainings() -> None:
     assert (sure.low, sure.probability, sure.high) == (1.0, 1.0, 1.0)
 
 
+def test_one_training_alone_says_nothing_of_the_spread() -> None:
+    assert improvement(evaluated(15), evaluated(3, 4)) is None
+
+
 def test_a_row_that_failed_says_so() -> None:
     fault = Fault(Status.DIVERGED, "diverged", "It diverged.")
     rows = [
