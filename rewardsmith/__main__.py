@@ -1,4 +1,4 @@
-"""``python -m rewardsmith`` is ``python gen.py``, but for the commands of `rewardsmith.commands`."""
+"""``python -m rewardsmith`` is ``python gen.py``, unless its first word is a command."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The commands of ``rewardsmith``: ``rewardsmith run`` is ``python gen.py``; others look things up."""
+"""The commands of ``rewardsmith``: ``run`` is ``python gen.py``, the others look things up."""
 
 from __future__ import annotations
 
@@ -76,7 +76,8 @@ def _list_tasks() -> None:
     console.print(
         "\nThe fields of a task: rewardsmith tasks NAME"
         "\nA reward for it: rewardsmith run env=NAME"
-        "\nAny other environment: rewardsmith run env=gym env.id=ID 'env.description=\"What I want.\"'",
+        "\nAny other environment: rewardsmith run env=gym env.id=ID "
+        "'env.description=\"What I want.\"'",
         highlight=False,
         soft_wrap=True,
     )

@@ -1,8 +1,8 @@
 """The ten tasks of Meta-World's MT10 (Yu et al. 2019), each as an ordinary Gymnasium environment.
 
 Meta-World draws fifty goals when a benchmark is made, and picks among them with a generator that
-``reset(seed=...)`` does not reach. Here every reset draws object and goal anew, from the ranges that
-MT1 draws its fifty from, and the same seed gives the same episode. The goal is part of the
+``reset(seed=...)`` does not reach. Here every reset draws object and goal anew, from the ranges
+that MT1 draws its fifty from, and the same seed gives the same episode. The goal is part of the
 observation, as in MT1 and MT10.
 
 Importing this module registers the ids, ``Meta-World/reach-v3`` and so on. It needs the extra
@@ -50,7 +50,8 @@ def make(task: str, render_mode: str | None = None) -> gymnasium.Env:
         raise TaskError(
             f"Meta-World/{task} needs Meta-World: pip install 'rewardsmith[metaworld]'."
         ) from None
-    env: Any = ALL_V3_ENVIRONMENTS[task](render_mode=render_mode)
+    classes: Any = ALL_V3_ENVIRONMENTS
+    env = classes[task](render_mode=render_mode)
     # what metaworld's set_task does, but with goals of the environment's own seeded generator
     env._set_task_called = True
     env._partially_observable = False

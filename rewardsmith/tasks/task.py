@@ -260,7 +260,7 @@ def _declared(settings: EnvSettings, observation: Any) -> dict[str, FieldSetting
     declared = settings.fields or _default_fields(observation)
     for name, item in declared.items():
         _refuse_rewards(name, item.source)
-    own = {
+    own: dict[str, FieldSettings] = {
         name: FieldSettings(source=f"info.{name}", meaning="of the step that led here")
         for name in settings.environment_fields
     }
