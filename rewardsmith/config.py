@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from collections.abc import Sequence
 from importlib.resources import files
@@ -16,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rewardsmith.errors import ConfigurationError
 from rewardsmith.llm.keys import MASK, masked
-from rewardsmith.settings import Settings, TrainingSettings, check
+from rewardsmith.settings import EnvSettings, Settings, TrainingSettings, check, check_part
 
 _ABSENT = object()
 
@@ -94,6 +95,28 @@ def with_final_training(config: DictConfig, overrides: Sequence[str], name: str)
 def _options(group: str) -> list[str]:
     names = GlobalHydra.instance().config_loader().get_group_options(group)
     return sorted(name for name in names if name != "base")
+
+
+def task_names() -> list[str]:
+    """Names of the tasks in ``cfg/env``, without the two that are to be completed."""
+    shipped = (config_folder() / "env").glob("*.yaml")
+    return sorted(file.stem for file in shipped if file.stem not in ("base", "gym"))
+
+
+def task_settings(names: Sequence[str]) -> list[EnvSettings]:
+    """Tasks of ``cfg/env`` as they are without overrides.
+
+    Raises:
+        ConfigurationError: there is no such task, or its file is wrong.
+    """
+    known = task_names()
+    for name in set(names) - set(known):
+        close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        hint = f"did you mean {', '.join(close)}?" if close else f"known are {', '.join(known)}."
+        raise ConfigurationError(f"There is no task {name!r}: {hint}")
+    with hydra.initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
+        found = [plain(hydra.compose(f"env/{name}"))["env"] for name in names]
+        return [check_part(EnvSettings, values, ("env",)) for values in found]
 
 
 def plain(config: DictConfig) -> dict[str, Any]:

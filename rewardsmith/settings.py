@@ -14,6 +14,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    FiniteFloat,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
@@ -48,13 +49,58 @@ class FieldSettings(_Settings):
 EnvironmentField = Literal["environment_reward", "environment_success"]
 
 
+class SuccessRule(_Settings):
+    """One bound of ``env.success_when``.
+
+    Attributes:
+        source: a number, written like the source of a field; of several numbers the Euclidean
+            length counts.
+        minus: subtracted first, number by number; makes a distance of two positions.
+        at: when it must hold: at the ``end`` of the episode, ``always`` or ``ever`` (once).
+        above: smallest value that counts.
+        below: largest value that counts.
+    """
+
+    source: str
+    minus: str | None = None
+    at: Literal["end", "always", "ever"] = "end"
+    above: FiniteFloat | None = None
+    below: FiniteFloat | None = None
+
+    @model_validator(mode="after")
+    def _bounded(self) -> SuccessRule:
+        if self.above is None and self.below is None:
+            raise ValueError("should have a bound: above, below or both")
+        if self.above is not None and self.below is not None and self.above > self.below:
+            raise ValueError("should have above at most as large as below, or nothing succeeds")
+        return self
+
+
 class EnvSettings(_Settings):
-    """``env``: the task."""
+    """``env``: the task.
+
+    Attributes:
+        name: folder of its runs.
+        id: of Gymnasium.
+        description: what is wanted.
+        success: in words; None if only the environment knows.
+        success_when: rules that decide on success, instead of the environment; all must hold.
+        start_state: of the Fetch v3 ids.
+        max_episode_steps: None leaves it to the environment.
+        kwargs: of ``gymnasium.make``.
+        fields: named slices of a transition.
+        baselines: rewards to compare with, by name: the source of a reward function,
+            ``environment`` (the environment's own reward) or ``success`` (1 at every step at which
+            the task is solved, else 0). No language model ever sees them.
+        environment_fields: fields that show what the environment says; of baselines alone.
+        tuned: measured values for ``training=population``.
+    """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=60)
     id: str = Field(min_length=1)
     description: str = Field(min_length=1)
     success: str | None = None
+    success_when: tuple[SuccessRule, ...] | None = None
     start_state: Literal["documented", "as_released"] | None = None
     max_episode_steps: PositiveInt | None = None
     kwargs: dict[str, Any] = {}
@@ -68,6 +114,26 @@ class EnvSettings(_Settings):
     def _folder_name(cls, name: Any) -> Any:
         """An id may serve as a name: ``ALE/Pong-v5`` becomes ``ALE-Pong-v5``."""
         return re.sub(r"[/:]+", "-", name) if isinstance(name, str) else name
+
+    @field_validator("success_when", mode="before")
+    @classmethod
+    def _one_or_more(cls, rules: Any) -> Any:
+        """A single rule need not be a list."""
+        if isinstance(rules, dict):
+            return [rules]
+        if isinstance(rules, (list, tuple)) and not rules:
+            raise ValueError("should have at least one rule; null leaves it to the environment")
+        return rules
+
+    @field_validator("baselines")
+    @classmethod
+    def _sources(cls, baselines: dict[str, str]) -> dict[str, str]:
+        for name, text in baselines.items():
+            if text not in ("environment", "success") and "def compute_reward(" not in text:
+                raise ValueError(
+                    f"should have environment, success or the source of compute_reward for {name}"
+                )
+        return baselines
 
 
 class Price(_Settings):
@@ -332,6 +398,15 @@ class Settings(_Settings):
     strategies: dict[str, StrategySettings]
     sandbox: SandboxSettings
     paths: PathSettings
+
+    @model_validator(mode="after")
+    def _nothing_to_see(self) -> Settings:
+        if self.env.environment_fields:
+            raise ValueError(
+                f"env.environment_fields is {list(self.env.environment_fields)}, but a search must "
+                "not see what the environment says: leave it empty"
+            )
+        return self
 
     @model_validator(mode="after")
     def _evaluation_fits(self) -> Settings:

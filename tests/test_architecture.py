@@ -21,6 +21,7 @@ LAYERS = [
     {"loop", "config"},
     {"console"},
     {"cli"},
+    {"commands"},
     {"__main__"},
 ]
 WITHIN_A_LAYER = {("training", "evaluation")}

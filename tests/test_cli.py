@@ -120,6 +120,6 @@ def test_the_wheel_carries_the_configuration_and_runs_outside_the_clone(tmp_path
     assert (installed / "rewardsmith" / "prompts" / "task.j2").is_file()
     assert (installed / "rewardsmith" / "reward" / "seccomp" / "x86_64.bpf").is_file()
     assert (
-        "rewardsmith = rewardsmith.cli:main"
+        "rewardsmith = rewardsmith.commands:main"
         in next(installed.glob("*.dist-info/entry_points.txt")).read_text()
     )

@@ -29,8 +29,18 @@ TASKS = {
     "reacher": ("env=gym", "env.id=Reacher-v5", "env.description=Touch the target."),
     "hopper": ("env=gym", "env.id=Hopper-v5", "env.description=Hop forward."),
     "cartpole": ("env=gym", "env.id=CartPole-v1", "env.description=Keep the pole upright."),
+    "half_cheetah": ("env=half_cheetah",),
+    "hopper_stand": ("env=hopper_stand",),
+    "pusher": ("env=pusher",),
+    "point_maze": ("env=point_maze",),
+    "hand_reach": ("env=hand_reach",),
 }
 SECRET_RETURN = 123.456
+SECRET_BASELINE = """\
+def compute_reward(state, action, next_state):
+    SECRET = np.sum(action**2, axis=-1)
+    return SECRET, {"SECRET": SECRET}
+"""
 
 
 def trial(index: int, success: float, kind: str = "success", iteration: int = 1) -> Trial:
@@ -51,7 +61,9 @@ def failed(index: int, status: Status, message: str) -> Trial:
 @pytest.mark.parametrize("name", TASKS)
 def test_no_prompt_holds_a_human_reward_or_its_values(name: str) -> None:
     settings = load_settings("llm=builtin", *TASKS[name])
-    task = build_task(settings.env)
+    own = settings.env.baselines
+    secret = settings.env.model_copy(update={"baselines": {**own, "other": SECRET_BASELINE}})
+    task = build_task(secret)
     strategy = Greedy(NoOptions(), settings, task, play_randomly(task, 0))
     kind = task.fitness_kind
     chats = [strategy.ask(1)]
@@ -63,7 +75,9 @@ def test_no_prompt_holds_a_human_reward_or_its_values(name: str) -> None:
             for human in ("reward_type", "compute_terminated", "goal_distance", "reward_dist"):
                 assert human not in text
             assert not re.search(r"ctrl_cost|reward_near|healthy_reward|forward_reward", text)
-            assert not re.search(r"self\.|import mujoco|def step|environment_reward", text)
+            assert not re.search(r"self\.|import mujoco|def step|environment_(reward|succ)", text)
+            assert not re.search(r"baseline|success_when", text)
+            assert not any(source.strip() in text for source in own.values() if "def " in source)
             assert "123" not in text
             assert "SECRET" not in text
 

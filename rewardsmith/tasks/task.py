@@ -14,19 +14,21 @@ import numpy as np
 from rewardsmith.errors import TaskError
 from rewardsmith.settings import EnvSettings, FieldSettings
 from rewardsmith.tasks.docstring import describe_spaces
+from rewardsmith.tasks.source import FORMS, Source
+from rewardsmith.tasks.success import NOW, SuccessWrapper
 from rewardsmith.tasks.wrapper import flat_action, read_record, read_source
 from rewardsmith.types import Field, FloatArray, TransitionLayout, Transitions
 
 FETCH_ID = re.compile(
     r"(?:rewardsmith\.tasks\.fetch:)?Fetch(Reach|Push|Slide|PickAndPlace)(Dense)?-v3"
 )
+ROBOTICS = ("gymnasium_robotics:", "Fetch", "Hand", "PointMaze", "AntMaze", "Adroit", "Franka")
 SUCCESS_KEYS = ("is_success", "success")
 GOALS = ("achieved_goal", "desired_goal")
 RANDOM_PLAY_STEPS = 1_000
 RANDOM_PLAY_EPISODES = 20
 PROBE_ROWS = 192
 HINDSIGHT_ROWS = 64
-_SOURCE = re.compile(r"(?P<raw>[A-Za-z_][\w.: -]*)(?:\[(?P<start>\d+)(?::(?P<stop>\d+))?\])?")
 _FIELD_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
@@ -56,9 +58,12 @@ class Task:
 
     @property
     def has_goals(self) -> bool:
-        """Whether goals can be replaced in hindsight."""
+        """Whether goals can be replaced in hindsight.
+
+        What the environment itself says of a transition is of the goal that it had.
+        """
         names = {name for name, _ in self.sources}
-        return set(GOALS) <= names
+        return set(GOALS) <= names and not self.settings.environment_fields
 
     @property
     def fitness_kind(self) -> str:
@@ -79,7 +84,7 @@ class Task:
         return read_record(env, observation, info, self.sources)
 
     def make(self, render_mode: str | None = None) -> gymnasium.Env:
-        """Make the environment, unwrapped but for its time limit."""
+        """Make the environment, with its time limit and the task's own rules of success."""
         return make_environment(self.settings, render_mode)
 
 
@@ -110,7 +115,7 @@ def make_environment(settings: EnvSettings, render_mode: str | None = None) -> g
         raise TaskError(
             f"env.start_state is 'as_released', but only the Fetch v3 ids have it, not {env_id!r}."
         )
-    elif env_id.startswith("Fetch"):
+    elif env_id.startswith(ROBOTICS):
         import rewardsmith.tasks.fetch  # noqa: F401 - registers the ids, without the notice
     if render_mode is not None:  # not every environment takes the argument
         keywords["render_mode"] = render_mode
@@ -119,7 +124,9 @@ def make_environment(settings: EnvSettings, render_mode: str | None = None) -> g
     try:
         with warnings.catch_warnings():  # that v4 is newer than v3: start_state deals with it
             warnings.filterwarnings("ignore", r".*environment Fetch\w+-v3 is out of date")
-            return gymnasium.make(env_id, **keywords)
+            return _wrapped(gymnasium.make(env_id, **keywords), settings)
+    except TaskError:
+        raise
     except gymnasium.error.NameNotFound:
         raise TaskError(_unknown_id(settings.id)) from None
     except Exception as error:
@@ -127,6 +134,22 @@ def make_environment(settings: EnvSettings, render_mode: str | None = None) -> g
         raise TaskError(
             f"env.id={settings.id!r} cannot be built ({type(error).__name__}: {text[:300]})."
         ) from None
+
+
+def _wrapped(env: gymnasium.Env, settings: EnvSettings) -> gymnasium.Env:
+    if settings.success_when is not None:
+        env = SuccessWrapper(env, settings.success_when)
+    return _Outspoken(env) if settings.environment_fields else env
+
+
+class _Outspoken(gymnasium.Wrapper):
+    """Puts what the environment says of each step into ``info``, for the baselines alone."""
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        solved = next((info[key] for key in (NOW, *SUCCESS_KEYS) if key in info), False)
+        said = {"environment_reward": float(reward), "environment_success": float(solved)}
+        return observation, reward, terminated, truncated, {**info, **said}
 
 
 def _unknown_id(env_id: str) -> str:
@@ -152,7 +175,7 @@ def build_task(settings: EnvSettings) -> Task:
         step = env.step(env.action_space.sample())
         info = {**info, **step[4]}
         success_key = _success_key(info) or _success_key(_play_out(env))
-        declared = settings.fields or _default_fields(observation)
+        declared = _declared(settings, observation)
         sources = _sources(env, observation, info, declared)
         layout = TransitionLayout(
             fields=tuple(_fields(declared, sources)),
@@ -232,20 +255,31 @@ def _default_fields(observation: Any) -> dict[str, FieldSettings]:
     }
 
 
-def _parse_source(name: str, source: str) -> tuple[str, int | None, int | None]:
-    match = _SOURCE.fullmatch(source)
-    if match is None:
-        raise TaskError(
-            f"env.fields.{name}.source is {source!r}, but it must look like observation[0:3], "
-            "desired_goal, info.KEY, qpos[0], qvel, body.NAME or site.NAME."
-        )
-    if "reward" in match["raw"].lower():
+def _declared(settings: EnvSettings, observation: Any) -> dict[str, FieldSettings]:
+    """The fields of the YAML, or the observation's parts; for a baseline, one more."""
+    declared = settings.fields or _default_fields(observation)
+    for name, item in declared.items():
+        _refuse_rewards(name, item.source)
+    own: dict[str, FieldSettings] = {
+        name: FieldSettings(source=f"info.{name}", meaning="of the step that led here")
+        for name in settings.environment_fields
+    }
+    return {**declared, **own}
+
+
+def _refuse_rewards(name: str, source: str) -> None:
+    if "reward" in source.lower():
         raise TaskError(
             f"env.fields.{name}.source is {source!r}, but a reward of the environment must not "
             "be shown to the language model."
         )
-    start = None if match["start"] is None else int(match["start"])
-    return match["raw"], start, None if match["stop"] is None else int(match["stop"])
+
+
+def _parse_source(name: str, text: str) -> Source:
+    source = Source.parse(text)
+    if source is None:
+        raise TaskError(f"env.fields.{name}.source is {text!r}, but it must look like {FORMS}.")
+    return source
 
 
 def _sources(
@@ -256,7 +290,7 @@ def _sources(
 ) -> dict[str, int]:
     """Width of every raw source, whole observation first (the statistics need it)."""
     whole = list(observation) if isinstance(observation, dict) else ["observation"]
-    wanted = whole + [_parse_source(name, item.source)[0] for name, item in declared.items()]
+    wanted = whole + [_parse_source(name, item.source).raw for name, item in declared.items()]
     widths: dict[str, int] = {}
     for source in dict.fromkeys(wanted):
         key = source.partition(".")[2]
@@ -282,19 +316,17 @@ def _fields(declared: dict[str, FieldSettings], sources: dict[str, int]) -> list
                 f"env.fields.{name} is not a field name: use lower-case letters, digits and "
                 "underscores, at most 40."
             )
-        raw, start, stop = _parse_source(name, item.source)
-        first = start or 0
-        last = sources[raw] if start is None else first + 1 if stop is None else stop
-        if not first < last <= sources[raw]:
+        source = _parse_source(name, item.source)
+        base, width = starts[source.raw], sources[source.raw]
+        columns = source.columns(width)
+        if columns is None:
             raise TaskError(
-                f"env.fields.{name}.source is {item.source!r}, but {raw} has "
-                f"{sources[raw]} numbers."
+                f"env.fields.{name}.source is {item.source!r}, but {source.raw} has "
+                f"{width} numbers."
             )
-        scalar = (start is not None and stop is None) or (start is None and sources[raw] == 1)
-        base = starts[raw]
-        fields.append(
-            Field(name, item.source, base + first, base + last, scalar, item.unit, item.meaning)
-        )
+        scalar = source.single or (source.start is None and width == 1)
+        first, last = base + columns.start, base + columns.stop
+        fields.append(Field(name, item.source, first, last, scalar, item.unit, item.meaning))
     return fields
 
 

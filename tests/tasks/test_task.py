@@ -20,11 +20,9 @@ from rewardsmith.tasks.task import (
     make_environment,
     play_randomly,
 )
-from tests.conftest import CFG, FETCH_COLUMNS, load_settings, load_task
+from tests.conftest import FETCH_COLUMNS, load_settings, load_task
 
-SHIPPED = sorted(
-    file.stem for file in (CFG / "env").glob("*.yaml") if file.stem not in ("base", "gym")
-)
+SHIPPED = ("pick_and_place", "point", "push", "reach", "slide")  # more: test_catalogue.py
 FETCH = {"reach": 10, "push": 25, "slide": 25, "pick_and_place": 25}
 
 

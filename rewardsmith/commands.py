@@ -1,0 +1,110 @@
+"""The commands of ``rewardsmith``: ``run`` is ``python gen.py``, the others look things up."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from rewardsmith import config as configuration
+from rewardsmith.errors import RewardsmithError
+
+app = typer.Typer(
+    help="Reward functions for Gymnasium environments, written by a language model.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+COMMANDS = ("run", "tasks")
+
+
+def main() -> None:
+    """Run a command; ends the process with the exit code."""
+    app(prog_name="rewardsmith")
+
+
+@contextmanager
+def _one_sentence() -> Iterator[None]:
+    """Say what went wrong, and end the process."""
+    try:
+        yield
+    except RewardsmithError as error:
+        Console(stderr=True).print(escape(str(error)), soft_wrap=True, highlight=False)
+        raise typer.Exit(error.exit_code) from None
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,
+)
+def run(context: typer.Context) -> None:
+    """Design a reward (rewardsmith run env=push), like gen.py."""
+    from rewardsmith import cli
+
+    sys.argv = ["rewardsmith run", *context.args]
+    cli.main()
+
+
+@app.command()
+def tasks(
+    name: Annotated[str | None, typer.Argument(help="a task, to see its fields")] = None,
+) -> None:
+    """List the tasks, or show one with its fields."""
+    with _one_sentence():
+        if name is None:
+            _list_tasks()
+        else:
+            _show_task(name)
+
+
+def _list_tasks() -> None:
+    table = Table("task", "environment", "what is wanted", box=None, pad_edge=False)
+    for column in table.columns[:2]:
+        column.no_wrap = True
+    names = configuration.task_names()
+    for name, env in zip(names, configuration.task_settings(names), strict=True):
+        table.add_row(name, escape(_short(env.id)), escape(env.description.strip()))
+    console = Console()
+    console.print(table)
+    console.print(
+        "\nThe fields of a task: rewardsmith tasks NAME"
+        "\nA reward for it: rewardsmith run env=NAME"
+        "\nAny other environment: rewardsmith run env=gym env.id=ID "
+        "'env.description=\"What I want.\"'",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _show_task(name: str) -> None:
+    from rewardsmith.tasks.task import build_task
+
+    [env] = configuration.task_settings([name])
+    task = build_task(env)
+    console = Console()
+    for title, text in (
+        (name, _short(env.id)),
+        ("wanted", env.description.strip()),
+        ("success", (env.success or "as the environment reports it").strip()),
+        ("action", task.action),
+    ):
+        console.print(f"[bold]{escape(title)}[/]: {escape(text)}", highlight=False)
+    table = Table("field", "shape", "unit", "meaning", box=None, pad_edge=False)
+    for column in table.columns[:3]:
+        column.no_wrap = True
+    for item in task.layout.fields:
+        table.add_row(item.name, item.shape, escape(item.unit or "–"), escape(item.meaning))
+    console.print()
+    console.print(table)
+
+
+def _short(env_id: str) -> str:
+    """An id without the module that registers it."""
+    return env_id.rpartition(":")[2]

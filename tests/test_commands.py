@@ -1,0 +1,90 @@
+"""The commands beside ``gen.py``: what they list, show, refuse and pass on."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from rewardsmith import commands
+from rewardsmith.config import task_names, task_settings
+from tests.runs import ROOT, environment
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(commands.app, list(arguments), env={"COLUMNS": "150"})
+
+
+def python_m(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "rewardsmith", *arguments],
+        cwd=folder,
+        env=environment(PYTHONPATH=str(ROOT)),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_tasks_are_listed_with_id_and_description() -> None:
+    shown = call("tasks")
+    assert shown.exit_code == 0
+    for name in task_names():
+        assert re.search(rf"^{name} ", shown.output, re.MULTILINE)
+    assert "FetchReach-v3" in shown.output
+    assert "Meta-World/peg-insert-side-v3" in shown.output
+    assert "Run forward as fast as possible." in shown.output
+    assert "def compute_reward" not in shown.output
+
+
+def test_a_task_is_shown_with_its_fields_and_its_success() -> None:
+    shown = call("tasks", "half_cheetah")
+    assert shown.exit_code == 0
+    assert "half_cheetah: HalfCheetah-v5" in shown.output
+    assert "at least 100 m ahead" in " ".join(shown.output.split())
+    assert "an array of 6 numbers from -1 to 1" in shown.output
+    [settings] = task_settings(["half_cheetah"])
+    assert settings.fields is not None
+    for name, item in settings.fields.items():
+        row = re.search(rf"^{name} +(\(N,.*?\)) +(\S+) +(.*?) *$", shown.output, re.MULTILINE)
+        assert row is not None, name
+        assert row[2] == (item.unit or "–")
+    assert re.search(r"^x_velocity +\(N,\) +m/s +forward velocity", shown.output, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("hoper", "There is no task 'hoper': did you mean hopper"),
+        ("zzz", "There is no task 'zzz': known are ant, ant_maze"),
+        ("gym", "There is no task 'gym'"),
+    ],
+)
+def test_an_unknown_task_is_one_sentence(name: str, sentence: str) -> None:
+    shown = call("tasks", name)
+    assert shown.exit_code == 2
+    assert sentence in shown.output
+    assert len(shown.output.strip().splitlines()) == 1
+
+
+def test_run_passes_everything_on(tmp_path: Path) -> None:
+    for words in (("run",), ()):
+        job = python_m(tmp_path, *words, "--cfg", "job", "env=hopper", "experiment.seed=3")
+        assert job.returncode == 0, job.stderr
+        assert "id: Hopper-v5" in job.stdout
+        assert "seed: 3" in job.stdout
+        shown = python_m(tmp_path, *words, "--help").stdout
+        assert "Configuration groups" in shown
+    wrong = python_m(tmp_path, "run", "env=point", "experiment.candidates=0")
+    assert wrong.returncode == 2
+    assert "experiment.candidates is 0, but it should be greater than 0" in wrong.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_command_is_known_to_python_m() -> None:
+    names = {item.callback.__name__ for item in commands.app.registered_commands if item.callback}
+    assert names == set(commands.COMMANDS)
