@@ -90,7 +90,8 @@ def _design(config: DictConfig, console: Console) -> int:
     final_class = configuration.find_class(final.training.target)
     if final.training != settings.training:
         final_class.check(final, executor)
-    strategy = _strategy(settings, task, play)
+    planned = settings if run is None else configuration.resumed(run.config_file, [])
+    strategy = _strategy(settings, task, play, planned.experiment.iterations)
     resumed = run is not None
     record = _record(settings, task, provider, layers)
     run = run or RunDirectory.create(Path(settings.paths.results), settings.env.name)
@@ -173,8 +174,8 @@ def _provider(settings: Settings, environment: Mapping[str, str]) -> Provider:
     return provider
 
 
-def _strategy(settings: Settings, task: Any, play: Any) -> Any:
-    """Build the search strategy, or several in a chain.
+def _strategy(settings: Settings, task: Any, play: Any, planned: int) -> Any:
+    """Build the search strategy, or several in a chain over the iterations that were planned.
 
     Raises:
         ConfigurationError: an option of a strategy is not allowed.
@@ -187,7 +188,7 @@ def _strategy(settings: Settings, task: Any, play: Any) -> Any:
         kind = configuration.find_class(chosen.target)
         options = check_part(kind.Options, chosen.options, ("strategies", name))
         strategies.append(kind(options, settings, task, play))
-    return Chain(strategies, settings.experiment.iterations)
+    return Chain(strategies, planned)
 
 
 def _author(provider: Provider) -> str:

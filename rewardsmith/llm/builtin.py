@@ -2,83 +2,73 @@
 
 It makes a run possible without a key and without a network, and it is the control that a language
 model has to beat. It composes terms from the task's own fields: distances between fields of one
-unit, progress, velocities, effort, bonuses, with exponential, tanh and linear kernels. From the
+unit, progress, velocities, effort, bonuses, with exponential, tanh and linear kernels; where one
+thing has to be moved by another, both stages; where there are only numbers, their levels. From the
 second iteration on it mutates and crosses over the rewards that did best. Its replies look like a
 language model's, and the code is the genome: one line per term, ``name = weight * (body)``.
 """
 
 from __future__ import annotations
 
+import ast
 import random
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
+from rewardsmith.llm.terms import (
+    Brief,
+    Maker,
+    Number,
+    Pair,
+    Parent,
+    Stage,
+    Term,
+    approach,
+    attraction,
+    behind,
+    bonus,
+    delivery,
+    delivery_progress,
+    effort,
+    gain,
+    gated_delivery,
+    level,
+    number,
+    progress,
+    stillness,
+)
 from rewardsmith.llm.types import Reply, Request, Usage
 from rewardsmith.settings import LLMSettings
 
+__all__ = ["Brief", "BuiltinDesigner", "Number", "Pair", "Parent", "Stage"]
+
+MUTATION = "mutation"
+CROSSOVER = "crossover"
 FRESH_SHARE = 0.2
 """How often a later candidate is composed anew instead of from parents."""
 CROSSOVER_SHARE = 0.5
+STAGED_SHARE = 0.85
+"""How often both stages are rewarded where one thing has to be moved by another."""
 MAX_TERMS = 5
-GOAL_WEIGHT = 4.0
-"""How much likelier a distance to a goal is picked than another."""
+ATTEMPTS = 8
+"""How often a mutation is drawn again if it changed nothing."""
+
+_Extras = tuple[tuple[Maker, float], ...]
 
 _LINE = re.compile(
     r"^    (?P<name>[a-z]\w*) = (?P<weight>\d+(?:\.\d+)?) \* \((?P<body>.+)\)$", re.M
 )
 _KERNEL = re.compile(r"(?P<before>np\.exp\(-|np\.tanh\()(?P<number>\d+(?:\.\d+)?) \*")
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two fields that can be close to or far from each other.
-
-    Attributes:
-        first: name of a field.
-        second: name of a field of the same unit and width.
-        scale: their typical distance in random play.
-        is_goal: one of them is a goal.
-    """
-
-    first: str
-    second: str
-    scale: float
-    is_goal: bool
-
-
-@dataclass(frozen=True)
-class Parent:
-    """An earlier reward: its source and how many of the others it beat, 0 to 1."""
-
-    source: str
-    rank: float
-
-
-@dataclass(frozen=True)
-class Brief:
-    """What the designer knows; it does not read the prompt.
-
-    Attributes:
-        pairs: fields whose distance varies.
-        movements: velocity fields, by name, with their typical size.
-        columns: plain vectors (name, column, typical size) for tasks without pairs.
-        parents: earlier rewards.
-    """
-
-    pairs: tuple[Pair, ...]
-    movements: Mapping[str, float]
-    columns: tuple[tuple[str, int, float], ...]
-    parents: tuple[Parent, ...]
-
-
-@dataclass(frozen=True)
-class Term:
-    """One part of a reward."""
-
-    name: str
-    weight: float
-    body: str
+_PLAIN: _Extras = ((attraction, 0.35), (bonus, 0.4), (progress, 0.3), (effort, 0.4))
+_STAGED: _Extras = (
+    (behind, 0.5),
+    (bonus, 0.4),
+    (delivery_progress, 0.4),
+    (gated_delivery, 0.2),
+    (effort, 0.2),
+)
+_NUMBERS: _Extras = ((level, 0.6), (level, 0.3), (gain, 0.3), (effort, 0.4))
 
 
 class BuiltinDesigner:
@@ -106,134 +96,94 @@ class BuiltinDesigner:
 
 def _design(brief: Brief, candidate: int, chance: random.Random) -> list[Term]:
     parents = [parent for parent in brief.parents if _read(parent.source)]
-    if not parents or (candidate > 0 and chance.random() < FRESH_SHARE):
+    fresh = not brief.operator and candidate > 0 and chance.random() < FRESH_SHARE
+    if not parents or fresh:
         return _compose(brief, chance)
+    if brief.operator == CROSSOVER and len(parents) > 1:
+        first, second = (_read(parent.source) for parent in parents[:2])
+        child = _cross(first, second, chance)
+        same = {_genome(first), _genome(second)}
+        return _mutate(child, brief, chance) if _genome(child) in same else child
     ranks = [2.0 ** (4.0 * parent.rank) for parent in parents]
-    first = max(parents, key=lambda item: item.rank)
-    if candidate > 0:
-        first = chance.choices(parents, ranks)[0]
-    terms = _read(first.source)
-    if candidate > 0 and len(parents) > 1 and chance.random() < CROSSOVER_SHARE:
-        terms = _cross(terms, _read(chance.choices(parents, ranks)[0].source), chance)
-    return _mutate(terms, brief, chance)
+    first = _read(max(parents, key=lambda item: item.rank).source)
+    if not brief.operator and candidate > 0:
+        first = _read(chance.choices(parents, ranks)[0].source)
+        if len(parents) > 1 and chance.random() < CROSSOVER_SHARE:
+            first = _cross(first, _read(chance.choices(parents, ranks)[0].source), chance)
+    return _mutate(first, brief, chance)
 
 
 def _compose(brief: Brief, chance: random.Random) -> list[Term]:
-    """A fresh reward: something to get near to, and perhaps some shaping."""
-    terms = [_attraction(brief, chance)]
-    for maker, share in ((_attraction, 0.35), (_bonus, 0.4), (_progress, 0.3), (_effort, 0.4)):
-        if chance.random() < share:
-            terms.append(maker(brief, chance))
-    if brief.movements and chance.random() < 0.15:
-        terms.append(_stillness(brief, chance))
+    """A fresh reward: what the task is about, and perhaps some shaping."""
+    if brief.stages and chance.random() < STAGED_SHARE:
+        terms, extras = [approach(brief, chance), delivery(brief, chance)], _STAGED
+    elif brief.pairs:
+        terms, extras = [attraction(brief, chance)], _PLAIN
+    else:
+        terms, extras = [level(brief, chance)], _NUMBERS
+    terms += [maker(brief, chance) for maker, share in extras if chance.random() < share]
+    if brief.movements and not brief.stages and chance.random() < 0.15:
+        terms.append(stillness(brief, chance))
     return _named(terms)
+
+
+def _makers(brief: Brief) -> list[Maker]:
+    """What a mutation may add."""
+    makers: list[Maker] = list(dict(_PLAIN if brief.pairs else _NUMBERS))
+    if brief.stages:
+        makers += [approach, delivery, *dict(_STAGED)]
+    if brief.pairs and any(item.column is None for item in brief.numbers):
+        makers.append(level)
+    return makers
 
 
 def _cross(terms: Sequence[Term], others: Sequence[Term], chance: random.Random) -> list[Term]:
     pool = {term.body: term for term in [*others, *terms]}
     kept = [term for term in pool.values() if chance.random() < 0.6]
-    return _named(kept or list(terms))
+    return _named(kept if _is_dense(kept) else [*terms[:1], *kept])
 
 
 def _mutate(terms: Sequence[Term], brief: Brief, chance: random.Random) -> list[Term]:
+    """Change one thing; drawn again if it made no difference or left only events to reward."""
+    for _ in range(ATTEMPTS):
+        changed = _named(_changed(terms, brief, chance))
+        if _genome(changed) != _genome(terms) and _is_dense(changed) >= _is_dense(terms):
+            return changed
+    return _named([*terms[: MAX_TERMS - 1], attraction(brief, chance)])
+
+
+def _changed(terms: Sequence[Term], brief: Brief, chance: random.Random) -> list[Term]:
     changed = list(terms)
     place = chance.randrange(len(changed))
     kind = chance.choice(("weight", "kernel", "add", "drop"))
     term = changed[place]
     if kind == "add" and len(changed) < MAX_TERMS:
-        maker = chance.choice((_attraction, _bonus, _progress, _effort))
-        changed.append(maker(brief, chance))
+        changed.append(chance.choice(_makers(brief))(brief, chance))
     elif kind == "drop" and len(changed) > 1:
         del changed[place]
     elif kind == "kernel" and _KERNEL.search(term.body):
         factor = chance.choice((0.5, 0.7, 1.5, 2.0))
         body = _KERNEL.sub(
-            lambda match: f"{match['before']}{_number(float(match['number']) * factor)} *",
+            lambda match: f"{match['before']}{number(float(match['number']) * factor)} *",
             term.body,
         )
-        changed[place] = Term(term.name, term.weight, body)
+        changed[place] = replace(term, body=body)
     else:
         weight = min(10.0, max(0.01, term.weight * chance.choice((0.3, 0.5, 2.0, 3.0))))
-        changed[place] = Term(term.name, weight, term.body)
-    return _named(changed)
+        changed[place] = replace(term, weight=weight)
+    return changed
 
 
-# -- terms --------------------------------------------------------------------------------------
-
-
-def _attraction(brief: Brief, chance: random.Random) -> Term:
-    if not brief.pairs:
-        return _column(brief, chance)
-    pair = _pick(brief, chance)
-    distance, scale = _distance("next_state", pair), pair.scale
-    sharpness = _number(chance.choice((0.5, 1.0, 2.0, 4.0)) / scale)
-    body = chance.choice(
-        (
-            f"1.0 - np.tanh({sharpness} * {distance})",
-            f"np.exp(-{sharpness} * {distance})",
-            f"-{_number(1.0 / scale)} * {distance}",
-        )
-    )
-    return Term(f"near_{pair.second}", chance.choice((0.5, 1.0, 1.0, 2.0)), body)
-
-
-def _bonus(brief: Brief, chance: random.Random) -> Term:
-    if not brief.pairs:
-        return _column(brief, chance)
-    pair = _pick(brief, chance)
-    radius = _number(pair.scale * chance.choice((0.15, 0.25, 0.35)))
-    body = f"np.where({_distance('next_state', pair)} < {radius}, 1.0, 0.0)"
-    return Term(f"at_{pair.second}", chance.choice((0.5, 1.0, 2.0)), body)
-
-
-def _progress(brief: Brief, chance: random.Random) -> Term:
-    if not brief.pairs:
-        return _column(brief, chance)
-    pair = _pick(brief, chance)
-    before, after = _distance("state", pair), _distance("next_state", pair)
-    rate = _number(10.0 / pair.scale)
-    body = f"{rate} * ({before} - {after})"
-    return Term(f"toward_{pair.second}", chance.choice((0.3, 1.0)), body)
-
-
-def _effort(brief: Brief, chance: random.Random) -> Term:
-    body = "-np.mean(np.square(action), axis=-1)"
-    return Term("effort", chance.choice((0.01, 0.05, 0.1)), body)
-
-
-def _stillness(brief: Brief, chance: random.Random) -> Term:
-    name = chance.choice(sorted(brief.movements))
-    rate = _number(1.0 / brief.movements[name])
-    body = f'-{rate} * np.mean(np.abs(next_state["{name}"]), axis=-1)'
-    return Term(f"calm_{name}", chance.choice((0.02, 0.1)), body)
-
-
-def _column(brief: Brief, chance: random.Random) -> Term:
-    """For tasks whose fields say nothing about distances: one number, wanted high, low or zero."""
-    name, column, scale = chance.choice(brief.columns)
-    value = f'next_state["{name}"][:, {column}]'
-    rate = _number(1.0 / scale)
-    body = chance.choice(
-        (f"{rate} * {value}", f"-{rate} * {value}", f"np.exp(-{rate} * np.abs({value}))")
-    )
-    return Term(f"column_{column}", chance.choice((0.3, 1.0, 2.0)), body)
-
-
-def _pick(brief: Brief, chance: random.Random) -> Pair:
-    weights = [GOAL_WEIGHT if pair.is_goal else 1.0 for pair in brief.pairs]
-    return chance.choices(brief.pairs, weights)[0]
-
-
-def _distance(when: str, pair: Pair) -> str:
-    return f'np.linalg.norm({when}["{pair.first}"] - {when}["{pair.second}"], axis=-1)'
-
-
-def _number(value: float) -> str:
-    text = f"{max(value, 1e-3):.3g}"
-    return f"{float(text):.10g}" if "e" in text else text
+def _is_dense(terms: Sequence[Term]) -> bool:
+    return any(term.is_dense for term in terms)
 
 
 # -- text ---------------------------------------------------------------------------------------
+
+
+def _genome(terms: Sequence[Term]) -> tuple[tuple[str, str], ...]:
+    """What makes two rewards the same, whatever the names of their parts."""
+    return tuple(sorted((number(term.weight), term.body) for term in terms))
 
 
 def _named(terms: Sequence[Term]) -> list[Term]:
@@ -241,17 +191,17 @@ def _named(terms: Sequence[Term]) -> list[Term]:
     unique = list({term.body: term for term in terms}.values())[:MAX_TERMS]
     named: list[Term] = []
     for term in unique:
-        base = re.sub(r"_\d+$", "", term.name)[:36]
+        base = re.sub(r"_\d+$", "", term.name)[:36].rstrip("_")
         taken = [other.name for other in named]
-        number = 1
-        while (name := base if number == 1 else f"{base}_{number}") in taken:
-            number += 1
-        named.append(Term(name, term.weight, term.body))
+        count = 1
+        while (name := base if count == 1 else f"{base}_{count}") in taken:
+            count += 1
+        named.append(replace(term, name=name))
     return named
 
 
 def _write(terms: Sequence[Term]) -> str:
-    lines = [f"    {term.name} = {_number(term.weight)} * ({term.body})" for term in terms]
+    lines = [f"    {term.name} = {number(term.weight)} * ({term.body})" for term in terms]
     names = [term.name for term in terms]
     parts = ", ".join(f'"{name}": {name}' for name in names)
     return "\n".join(
@@ -270,7 +220,19 @@ def _write(terms: Sequence[Term]) -> str:
 
 
 def _read(source: str) -> list[Term]:
-    return [
+    """The terms of a reward of our own making; of another's, what can stand alone."""
+    found = [
         Term(match["name"], float(match["weight"]), match["body"])
         for match in _LINE.finditer(source)
     ]
+    return [term for term in found if _stands_alone(term.body)]
+
+
+def _stands_alone(body: str) -> bool:
+    """Whether it reads nothing but the transition: another's line may use other lines' names."""
+    try:
+        tree = ast.parse(body, mode="eval")
+    except SyntaxError:
+        return False
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    return names <= {"np", "state", "action", "next_state"}

@@ -57,9 +57,9 @@ class Strategy(Protocol):
         ...
 
     def tell(self, iteration: int, trials: Sequence[Trial]) -> str:
-        """Take all trials so far; give the reflection on an iteration's.
+        """Take an iteration's trials; give the reflection on them.
 
-        Earlier trials may have changed: rivals of the best are trained on more seeds.
+        Earlier trials may be among them once more: rivals of the best are trained on more seeds.
         """
         ...
 

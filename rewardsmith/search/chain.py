@@ -16,7 +16,7 @@ class Chain:
 
         Args:
             strategies: at least one, at most one per iteration.
-            iterations: of the whole run.
+            iterations: that the run was planned with; the last one goes on if it is prolonged.
         """
         self._strategies = strategies
         self._iterations = iterations
@@ -31,4 +31,5 @@ class Chain:
         return reflections[self._turn(iteration)]
 
     def _turn(self, iteration: int) -> int:
-        return (iteration - 1) * len(self._strategies) // self._iterations
+        count = len(self._strategies)
+        return min((iteration - 1) * count // self._iterations, count - 1)
