@@ -12,6 +12,7 @@ from rewardsmith.evaluation import fitness
 from rewardsmith.llm.session import Session
 from rewardsmith.llm.types import Request, Usage
 from rewardsmith.results import RunDirectory
+from rewardsmith.search.alarms import find_alarms
 from rewardsmith.search.author import Author
 from rewardsmith.search.base import Proposal, Strategy, rank
 from rewardsmith.settings import Settings
@@ -238,6 +239,7 @@ def _row(trial: Trial) -> dict[str, Any]:
         "status": evaluation.status.value,
         "fitness": None if evaluation.fitness is None else asdict(evaluation.fitness),
         "fault": None if evaluation.fault is None else asdict(evaluation.fault),
+        "alarms": [asdict(alarm) for alarm in find_alarms(trial)],
         "sha256": None if candidate.reward is None else candidate.reward.sha256,
         "attempts": candidate.attempts,
         "timesteps": evaluation.timesteps,
