@@ -260,6 +260,8 @@ class ExperimentSettings(_Settings):
         test_episodes: further held-out episodes, of other seeds, that the result is reported on.
         final_seeds: how often the winner is trained again from scratch for the result; 0 tests the
             policy that the search found.
+        prompt_tokens: most tokens of a prompt, by the estimate of `rewardsmith.search.history`;
+            what happened earlier is shortened to fit, the task never is.
         resume: run directory to go on with.
     """
 
@@ -272,6 +274,7 @@ class ExperimentSettings(_Settings):
     evaluation_episodes: PositiveInt
     test_episodes: PositiveInt
     final_seeds: NonNegativeInt
+    prompt_tokens: PositiveInt
     resume: str | None
 
     @field_validator("strategy", mode="before")

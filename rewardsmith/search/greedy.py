@@ -1,4 +1,4 @@
-"""The greedy strategy: improve the best reward so far, which is kept unless beaten."""
+"""The greedy strategy: improve on what did best; the best so far is kept unless beaten."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rewardsmith.llm.types import Message, Request
 from rewardsmith.search.base import NoOptions, Proposal, rank
 from rewardsmith.search.brief import build_brief
-from rewardsmith.search.prompts import reflection_prompt, system_prompt, task_prompt
+from rewardsmith.search.history import Turn, conversation, reflect
 from rewardsmith.settings import Settings
 from rewardsmith.tasks.task import RandomPlay, Task
 from rewardsmith.types import Trial
@@ -26,7 +26,7 @@ class Greedy:
         self.task = task
         self.play = play
         self.trials: list[Trial] = []
-        self.reflection = ""
+        self.turns: list[Turn] = []
 
     @property
     def best(self) -> Trial | None:
@@ -34,7 +34,7 @@ class Greedy:
         return next(iter(rank(self.trials)), None)
 
     def ask(self, iteration: int) -> list[Proposal]:
-        """The same chat for every candidate: the task, the best reply so far, the reflection."""
+        """The same chat for every candidate: the task, and what became of the last iterations."""
         brief = build_brief(self.task, self.play, self.trials)
         parents = (self.best.candidate.label,) if self.best else ()
         return [
@@ -43,20 +43,18 @@ class Greedy:
         ]
 
     def _messages(self, number: int) -> tuple[Message, ...]:
-        count = self.settings.experiment.candidates
-        messages = [
-            Message("system", system_prompt()),
-            Message("user", task_prompt(self.task, self.play, number + 1, count)),
-        ]
-        if self.reflection:
-            best = self.best
-            said = best.candidate.reply if best else "(no reward function that could be trained)"
-            messages += [Message("assistant", said), Message("user", self.reflection)]
-        return tuple(messages)
+        experiment = self.settings.experiment
+        return conversation(
+            self.task,
+            self.play,
+            number + 1,
+            experiment.candidates,
+            self.turns,
+            experiment.prompt_tokens,
+        )
 
     def tell(self, iteration: int, trials: Sequence[Trial]) -> str:
         """Remember the trials and reflect on them."""
         self.trials += trials
-        ranking = rank(self.trials)
-        self.reflection = reflection_prompt(iteration, trials, ranking, self.best)
-        return self.reflection
+        self.turns.append(Turn(iteration, tuple(trials), tuple(rank(self.trials))))
+        return reflect(self.turns[-1], self.task.horizon)
