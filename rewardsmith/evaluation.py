@@ -76,6 +76,7 @@ def checkpoint(
         extremes=dict(zip(names, ends, strict=True)),
         return_of_successes=float(returns[solved].mean()) if solved.any() else None,
         return_of_failures=float(returns[~solved].mean()) if (~solved).any() else None,
+        episodes=len(episodes.lengths),
     )
 
 

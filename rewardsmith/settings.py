@@ -335,6 +335,8 @@ class ExperimentSettings(_Settings):
         final_seeds: how often the winner, the baselines and the best of the first iteration are
             trained from scratch for the result; 0 tests the policy that the search found.
         final: backend of those trainings, a file in ``cfg/training``; None takes the search's own.
+        prompt_tokens: most tokens of a prompt, by the estimate of `rewardsmith.search.history`;
+            what happened earlier is shortened to fit, the task never is.
         resume: run directory to go on with.
     """
 
@@ -350,6 +352,7 @@ class ExperimentSettings(_Settings):
     indifference: NonNegativeFloat
     final_seeds: NonNegativeInt
     final: str | None
+    prompt_tokens: PositiveInt
     resume: str | None
 
     @field_validator("strategy", mode="before")

@@ -12,6 +12,7 @@ from rewardsmith.errors import ProviderError
 from rewardsmith.evaluation import training_seed
 from rewardsmith.headline import WINNER, Entrant, human_normalised, improvement
 from rewardsmith.llm.types import Usage
+from rewardsmith.search.alarms import find_alarms
 from rewardsmith.settings import Settings
 from rewardsmith.tasks.task import Task
 from rewardsmith.types import Evaluation, Fitness, Status, Trial
@@ -86,6 +87,7 @@ def row(trial: Trial) -> dict[str, Any]:
         "status": evaluation.status.value,
         "fitness": None if evaluation.fitness is None else asdict(evaluation.fitness),
         "fault": None if evaluation.fault is None else asdict(evaluation.fault),
+        "alarms": [asdict(alarm) for alarm in find_alarms(trial)],
         "sha256": None if candidate.reward is None else candidate.reward.sha256,
         "attempts": candidate.attempts,
         "timesteps": evaluation.timesteps,

@@ -224,6 +224,7 @@ class Checkpoint:
         extremes: lowest and highest value of each reward component in any step.
         return_of_successes: mean own return of the episodes that ended in success, None without.
         return_of_failures: the same of those that did not.
+        episodes: that were looked at; 0 if that was not kept.
     """
 
     timesteps: int
@@ -235,6 +236,7 @@ class Checkpoint:
     extremes: dict[str, tuple[float, float]] = field(default_factory=dict)
     return_of_successes: float | None = None
     return_of_failures: float | None = None
+    episodes: int = 0
 
 
 @dataclass(frozen=True)
@@ -321,6 +323,21 @@ class Candidate:
     def label(self) -> str:
         """Short name, e.g. ``1/0``: iteration, then index; of a baseline its own name."""
         return f"{self.iteration}/{self.index}" if self.iteration else self.origin
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """A sign that a reward is collected without the task being solved.
+
+    Attributes:
+        name: fixed code, e.g. ``one_component``.
+        message: one sentence with its numbers.
+        numbers: that it rests on, by name.
+    """
+
+    name: str
+    message: str
+    numbers: dict[str, float]
 
 
 @dataclass(frozen=True)

@@ -85,8 +85,8 @@ def test_no_prompt_holds_a_human_reward_or_its_values(name: str) -> None:
 def test_without_a_success_flag_only_ranks_are_told() -> None:
     trials = [trial(0, 17.25, "return"), trial(1, 42.75, "return")]
     text = reflection_prompt(1, trials, rank(trials), rank(trials)[0])
-    assert "| 1/0 | ok | rank 2 of 2 |" in text
-    assert "| 1/1 | ok | rank 1 of 2 |" in text
+    assert "| 1/0 | rank 2 of 2 |" in text
+    assert "| 1/1 | rank 1 of 2 |" in text
     for value in ("17", "42", "43"):
         assert value not in text
 
@@ -116,11 +116,11 @@ def test_the_contract_names_what_the_dialect_rejects() -> None:
 def test_a_reflection_tells_success_parts_and_failures() -> None:
     trials = [trial(0, 0.4), trial(1, 0.8), failed(2, Status.REJECTED, "line 3: no `while`.")]
     text = reflection_prompt(1, trials, rank(trials), rank(trials)[0])
-    assert "| 1/1 | ok | 0.80 [0.70, 0.90] | 0.4 → 0.8 | 50 |" in text
-    assert "- Candidate 1/2 (rejected): line 3: no `while`." in text
+    assert "| 1/1 | 0.80 [0.70, 0.90] | 0.40 → 0.80 | 50 |" in text
+    assert "- Candidate 1/2: rejected (reason) → line 3: no `while`." in text
     assert "best reward so far is candidate 1/1" in text
     assert SOURCE.strip() in text
-    assert "| `near` | 0.25, 0.75 |" in text
+    assert "| `near` | 100% | – | 0.25 / 0.25 / 0.25 | 0.75 / 0.75 / 0.75 |" in text
 
 
 def test_when_every_candidate_fails_the_reflection_says_why() -> None:
@@ -130,8 +130,8 @@ def test_when_every_candidate_fails_the_reflection_says_why() -> None:
     ]
     text = reflection_prompt(1, trials, [], None)
     assert "No candidate of this iteration could be trained" in text
-    assert "Candidate 1/0 (no code): The reply was empty." in text
-    assert "Candidate 1/1 (crashed): It died." in text
+    assert "Candidate 1/0: no code (reason) → The reply was empty." in text
+    assert "Candidate 1/1: crashed (reason) → It died." in text
     assert "Write a reward function that can be trained." in text
 
 

@@ -8,7 +8,8 @@ from typing import Any
 from rewardsmith.llm.types import Message, Request
 from rewardsmith.search.base import rank
 from rewardsmith.search.brief import build_brief
-from rewardsmith.search.prompts import reflection_prompt, system_prompt, task_prompt
+from rewardsmith.search.history import Turn, reflect
+from rewardsmith.search.prompts import system_prompt, task_prompt
 from rewardsmith.settings import Settings
 from rewardsmith.tasks.task import RandomPlay, Task
 from rewardsmith.types import Trial
@@ -24,7 +25,7 @@ class Prompting:
         self.task = task
         self.play = play
         self.trials: list[Trial] = []
-        self.reflection = ""
+        self.turns: list[Turn] = []
 
     @property
     def best(self) -> Trial | None:
@@ -36,8 +37,8 @@ class Prompting:
         known = {trial.candidate.label: trial for trial in [*self.trials, *trials]}
         self.trials = list(known.values())
         latest = [trial for trial in trials if trial.candidate.iteration == iteration]
-        self.reflection = reflection_prompt(iteration, latest, rank(self.trials), self.best)
-        return self.reflection
+        self.turns.append(Turn(iteration, tuple(latest), tuple(rank(self.trials))))
+        return reflect(self.turns[-1], self.task.horizon)
 
     def opening(self, number: int, count: int) -> tuple[Message, ...]:
         """How every chat begins: who the model is, and the task, as request `number` of `count`."""

@@ -1,4 +1,4 @@
-"""The greedy strategy: improve the best reward so far, which is kept unless beaten."""
+"""The greedy strategy: improve on what did best; the best so far is kept unless beaten."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from rewardsmith.llm.types import Message, Request
 from rewardsmith.search.base import NoOptions, Proposal
 from rewardsmith.search.brief import build_brief
 from rewardsmith.search.common import Prompting
+from rewardsmith.search.history import conversation
 
 
 class Greedy(Prompting):
@@ -14,7 +15,7 @@ class Greedy(Prompting):
     Options = NoOptions
 
     def ask(self, iteration: int) -> list[Proposal]:
-        """The same chat for every candidate: the task, the best reply so far, the reflection."""
+        """The same chat for every candidate: the task, and what became of the last iterations."""
         brief = build_brief(self.task, self.play, self.trials)
         parents = (self.best.candidate.label,) if self.best else ()
         return [
@@ -23,9 +24,12 @@ class Greedy(Prompting):
         ]
 
     def _messages(self, number: int) -> tuple[Message, ...]:
-        messages = self.opening(number + 1, self.settings.experiment.candidates)
-        if self.reflection:
-            best = self.best
-            said = best.candidate.reply if best else "(no reward function that could be trained)"
-            messages += (Message("assistant", said), Message("user", self.reflection))
-        return messages
+        experiment = self.settings.experiment
+        return conversation(
+            self.task,
+            self.play,
+            number + 1,
+            experiment.candidates,
+            self.turns,
+            experiment.prompt_tokens,
+        )

@@ -13,8 +13,10 @@ import jinja2
 import numpy as np
 
 from rewardsmith.reward.wire import MAX_COMPONENTS
+from rewardsmith.search.reflection import FULL, Detail, describe, short
+from rewardsmith.search.reflection import fitness_text as fitness_text
 from rewardsmith.tasks.task import RandomPlay, Task
-from rewardsmith.types import Evaluation, Fault, Field, Status, Trial
+from rewardsmith.types import Fault, Field, Trial
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("rewardsmith", "prompts"),
@@ -76,7 +78,13 @@ def repair_prompt(fault: Fault) -> str:
 
 
 def reflection_prompt(
-    iteration: int, trials: Sequence[Trial], ranking: Sequence[Trial], best: Trial | None
+    iteration: int,
+    trials: Sequence[Trial],
+    ranking: Sequence[Trial],
+    best: Trial | None,
+    horizon: int | None = None,
+    detail: Detail = FULL,
+    asks: bool = True,
 ) -> str:
     """What became of an iteration's candidates, and the best reward so far.
 
@@ -85,73 +93,12 @@ def reflection_prompt(
         trials: of this iteration, in order.
         ranking: all trained trials so far, best first; gives ranks where values must stay hidden.
         best: the best trial so far.
+        horizon: most steps of an episode, if there is a limit.
+        detail: how much is told.
+        asks: whether it ends by asking for a better reward.
     """
-    fitness = best.evaluation.fitness if best else None
-    trained = [item for item in trials if item.evaluation.status is Status.OK]
-    faults = [(item.candidate.label, item.evaluation.fault) for item in trials]
-    return render(
-        "reflection",
-        iteration=iteration,
-        measure="rank" if fitness and fitness.kind == "return" else "success rate",
-        rows=[_row(item, ranking) for item in trained],
-        failures=[
-            {
-                "label": label,
-                "status": fault.status.value.replace("_", " "),
-                "message": fault.message,
-            }
-            for label, fault in faults
-            if fault is not None
-        ],
-        any_trained=bool(trained),
-        best=None if best is None else _best(best, ranking),
-    )
-
-
-def _row(trial: Trial, ranking: Sequence[Trial]) -> dict[str, str]:
-    evaluation = trial.evaluation
-    return {
-        "label": trial.candidate.label,
-        "outcome": evaluation.status.value,
-        "fitness": fitness_text(trial, ranking),
-        "curve": _success_curve(evaluation),
-        "length": f"{evaluation.fitness.episode_length:.0f}" if evaluation.fitness else "–",
-    }
-
-
-def fitness_text(trial: Trial, ranking: Sequence[Trial]) -> str:
-    """Success with its interval; for environments without a success flag only the rank.
-
-    A mean return would show the model the values of the environment's own reward.
-    """
-    fitness = trial.evaluation.fitness
-    if fitness is None:
-        return "–"
-    if fitness.kind == "return":
-        return f"rank {list(ranking).index(trial) + 1} of {len(ranking)}"
-    return f"{fitness.mean:.2f} [{fitness.low:.2f}, {fitness.high:.2f}]"
-
-
-def _success_curve(evaluation: Evaluation) -> str:
-    points = evaluation.curves[0] if evaluation.curves else ()
-    values = [f"{point.success:.1f}" for point in points if point.success is not None]
-    return " → ".join(values) or "–"
-
-
-def _best(trial: Trial, ranking: Sequence[Trial]) -> dict[str, Any]:
-    points = trial.evaluation.curves[0] if trial.evaluation.curves else ()
-    names = list(points[0].components) if points else []
-    assert trial.candidate.reward is not None
-    return {
-        "label": trial.candidate.label,
-        "fitness": fitness_text(trial, ranking),
-        "source": trial.candidate.reward.source.strip(),
-        "timesteps": ", ".join(str(point.timesteps) for point in points),
-        "components": [
-            {"name": name, "means": ", ".join(f"{point.components[name]:.3g}" for point in points)}
-            for name in names
-        ],
-    }
+    values = describe(iteration, trials, ranking, best, horizon, detail)
+    return render("reflection", **values, asks=asks)
 
 
 def _seen(item: Field, play: RandomPlay) -> str:
@@ -160,10 +107,5 @@ def _seen(item: Field, play: RandomPlay) -> str:
     values = values[:, item.start : item.stop]
     low, high = values.min(axis=0), values.max(axis=0)
     if len(low) > 6:
-        return f"{_short(low.min())} … {_short(high.max())}"
-    return ", ".join(f"{_short(a)} … {_short(b)}" for a, b in zip(low, high, strict=True))
-
-
-def _short(value: float) -> str:
-    text = f"{value:.3g}"
-    return "0" if float(text) == 0 else text
+        return f"{short(low.min())} … {short(high.max())}"
+    return ", ".join(f"{short(a)} … {short(b)}" for a, b in zip(low, high, strict=True))
