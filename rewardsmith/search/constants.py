@@ -1,6 +1,6 @@
 """Find the numbers of a reward that may be varied, and write others in their place.
 
-What may be varied: numbers that values are multiplied, divided, added, compared or raised *with*:
+What may be varied: numbers that values are multiplied, divided, added to or compared with:
 weights, rates, radii, offsets, limits. What stays:
 
 - structure: indices and slices, exponents, ``axis=`` and other keyword arguments, shapes, counts
