@@ -1,11 +1,11 @@
 """Find the numbers of a reward that may be varied, and write others in their place.
 
-What may be varied: numbers that values are multiplied, divided, added, compared or raised *with*:
+What may be varied: numbers that values are multiplied, divided, added to or compared with:
 weights, rates, radii, offsets, limits. What stays:
 
 - structure: indices and slices, exponents, ``axis=`` and other keyword arguments, shapes, counts
   and further arguments of functions that reduce or reshape, ``//`` and ``%``, comparisons with a
-  shape, whole numbers in lists, and names that are used in any such place;
+  shape or by ``==``, whole numbers in lists, and names that are used in any such place;
 - 0, and 1 unless it is a factor (``1.0 * reach``) or a named float (``WEIGHT = 1.0``): in
   ``1.0 - np.tanh(x)`` or ``np.where(near, 1.0, 0.0)`` another number would mean something else;
 - guards below 1e-5, as in ``x / (norm + 1e-8)``.
@@ -181,7 +181,7 @@ class _Places:
         if isinstance(holder, ast.AugAssign):
             return isinstance(holder.op, _STRUCTURAL_OPERATORS)
         if isinstance(holder, ast.Compare):
-            return _mentions_shape(holder)
+            return _mentions_shape(holder) or _tells_apart(holder)
         if isinstance(holder, ast.keyword):
             call = self._parents[holder]
             assert isinstance(call, ast.Call)
@@ -226,6 +226,11 @@ def _mentions_shape(node: ast.Compare) -> bool:
         or (isinstance(part, ast.Call) and _called(part) == "len")
         for part in ast.walk(node)
     )
+
+
+def _tells_apart(node: ast.Compare) -> bool:
+    """Whether numbers are labels here: ``stage == 2``."""
+    return any(isinstance(operator, (ast.Eq, ast.NotEq)) for operator in node.ops)
 
 
 def _defaults(arguments: ast.arguments) -> Iterator[tuple[ast.AST, str]]:

@@ -10,7 +10,9 @@ import pytest
 
 from rewardsmith.errors import ConfigurationError
 from rewardsmith.llm.types import Request
+from rewardsmith.reward.extract import extract_code
 from rewardsmith.reward.probe import probe
+from rewardsmith.reward.process import RewardProcess
 from rewardsmith.search.base import Draft, Proposal
 from rewardsmith.search.constants import all_numbers, find_constants, with_numbers
 from rewardsmith.settings import SandboxSettings
@@ -44,6 +46,7 @@ SINCERE = sorted((DATA / "sincere").glob("*.txt"))
         ("a = np.array([1, 2, 3]) * np.array([0.5, 2.0])", [0.5, 2.0]),
         ("a = 0.5 if x.ndim == 2 else 3.0", [0.5, 3.0]),
         ("a = x % 2 + x // 3", []),
+        ("a = np.where(stage == 2, 0.5 * x, 0.0) * (stage != 3.0) * (d > 2)", [0.5, 2]),
         ("a = True * 3.0", [3.0]),
         ("WEIGHT = 1.0\nn = 1\nRATE = 20", [1.0, 20]),
         ("W = {'a': 1.0, 'b': 2.5}\nb = W['a'] * x", [1.0, 2.5]),
@@ -200,6 +203,29 @@ def test_variants_can_be_trained(sandbox: SandboxSettings) -> None:
     for item in strategy.ask(2):
         assert isinstance(item, Draft)
         assert probe(RewardFunction(item.source), task.layout, play.probe, sandbox) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["push", "pick_and_place", "reach", "slide"])
+def test_rewards_of_language_models_still_work_with_other_numbers(
+    name: str, sandbox: SandboxSettings
+) -> None:
+    task, play = world((f"env={name}",))
+    rows, chance = play.probe, np.random.default_rng(0)
+    files = sorted((DATA / "replies" / name).glob("good_*.md"))
+    assert files
+    with RewardProcess(task.layout, sandbox) as process:
+        for file in files:
+            source = extract_code(file.read_text())
+            assert source is not None
+            constants = find_constants(source)
+            for _ in range(4):
+                numbers = {
+                    item.place: item.value * 4 ** chance.uniform(-1, 1) for item in constants
+                }
+                process.load(RewardFunction(with_numbers(source, numbers)))
+                rewards = process.evaluate(rows.state, rows.action, rows.next_state)
+                assert np.ptp(rewards.total) > 0, file
 
 
 @pytest.mark.parametrize(
