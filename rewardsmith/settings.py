@@ -216,6 +216,7 @@ class PopulationSettings(TrainingSettings):
         hidden: widths of the hidden layers.
         layer_norm: normalise the critics' hidden layers; such critics are not exported.
         discount: of future rewards.
+        bounded_values: keep the critics' targets within what the rewards seen so far can add up to.
         tau: share by which the target critics follow in each gradient step.
         initial_temperature: of the entropy bonus, which adapts itself.
         entropy_per_action: what the temperature aims at, for each number of an action; -1 is
@@ -223,10 +224,16 @@ class PopulationSettings(TrainingSettings):
         random_actions: share of steps with a random action while collecting, on top.
         batch_size: transitions per gradient step and learner.
         updates_per_step: gradient steps of each learner per environment step.
+        actor_every: gradient steps of the critics for one of the actor and the temperature.
         updates_per_call: gradient steps in one call of the compiled update.
         learning_starts: environment steps with random actions, before anything is learned.
         hindsight: goals per transition that are replaced by ones reached later in the episode
             (HER, strategy ``future``: Andrychowicz et al. 2017); 0 for none.
+        moving_share: of each minibatch, from episodes in which the achieved goal moved; such
+            episodes can be rare where it is an object's place. Needs hindsight goals.
+        movement_bonus: added to the reward of a step that moves the achieved goal, to explore; in
+            standard deviations of the candidate's rewards. It fades to nothing over the first part
+            of the training, and counts in no result. Needs hindsight goals.
         share_experience: False lets each training learn from its own steps only, and take
             `total_timesteps` of them.
         keep_experience: start an iteration on the steps of those before.
@@ -242,15 +249,19 @@ class PopulationSettings(TrainingSettings):
     hidden: list[PositiveInt] = Field(min_length=1)
     layer_norm: bool
     discount: float = Field(gt=0, lt=1)
+    bounded_values: bool
     tau: float = Field(gt=0, le=1)
     initial_temperature: PositiveFloat
     entropy_per_action: float
     random_actions: float = Field(ge=0, le=1)
     batch_size: PositiveInt
     updates_per_step: PositiveFloat
+    actor_every: PositiveInt
     updates_per_call: PositiveInt
     learning_starts: NonNegativeInt
     hindsight: NonNegativeInt
+    moving_share: float = Field(ge=0, le=1)
+    movement_bonus: NonNegativeFloat
     share_experience: bool
     keep_experience: bool
     buffer_size: PositiveInt
@@ -433,6 +444,17 @@ class Settings(_Settings):
                 f"experiment.strategy chains {len(self.experiment.strategy)} strategies, but "
                 f"experiment.iterations is only {self.experiment.iterations}"
             )
+        return self
+
+    def _calls_are_whole(self) -> Settings:
+        training = self.training
+        if isinstance(training, PopulationSettings):
+            every, steps = training.actor_every, training.updates_per_call
+            if steps % every:
+                raise ValueError(
+                    f"training.updates_per_call is {steps}, which is no multiple of "
+                    f"training.actor_every={every}"
+                )
         return self
 
 

@@ -52,6 +52,7 @@ def test_the_command_line_beats_what_was_tuned() -> None:
         (["training.algorithm=PPO"], "training.algorithm is 'PPO', .* training=sb3"),
         (["training._target_=a.B"], "training._target_ is 'a.B', but it should be one of 'rewards"),
         (["training.checkpoints=9000"], "training.checkpoints is 9000, more than"),
+        (["training.actor_every=3"], "training.updates_per_call is 10, which is no multiple of"),
         (["+experiment.tries=3"], "experiment.tries is not a setting of experiment"),
     ],
 )

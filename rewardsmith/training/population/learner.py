@@ -40,6 +40,7 @@ class Batch(NamedTuple):
         reward: (U, L, B).
         next_observation: (U, L, B, D) features.
         terminated: (U, L, B), 1 where the episode ended for good.
+        reward_range: (U, L, 2), lowest and highest reward that there has been.
     """
 
     observation: Any
@@ -47,6 +48,7 @@ class Batch(NamedTuple):
     reward: Any
     next_observation: Any
     terminated: Any
+    reward_range: Any
 
 
 class LearnerState(NamedTuple):
@@ -167,18 +169,30 @@ class Learners:
     # -- inside -----------------------------------------------------------------------------
 
     def _compile(self) -> Any:
-        many = jax.vmap(self._step, in_axes=(0, 0))
+        every = self.settings.actor_every
+        critic_step = jax.vmap(partial(self._step, whole=False))
+        whole_step = jax.vmap(self._step)
         last = jnp.float32
 
+        def some(state: LearnerState, batch: Batch) -> tuple[LearnerState, Array]:
+            *early, last_part = (
+                Batch(*(values[place] for values in batch)) for place in range(every)
+            )
+            for part in early:
+                state, _ = critic_step(state, part)
+            return whole_step(state, last_part)
+
         def update(state: LearnerState, batch: Batch) -> tuple[LearnerState, Array]:
-            state, statistics = jax.lax.scan(many, state, batch)
+            groups = Batch(*(values.reshape(-1, every, *values.shape[1:]) for values in batch))
+            state, statistics = jax.lax.scan(some, state, groups)
             return state, statistics.mean(axis=0)
 
         shape = self.batch_shape
         wide = jax.ShapeDtypeStruct((*shape, self.features), last)
         flat = jax.ShapeDtypeStruct(shape, last)
         action = jax.ShapeDtypeStruct((*shape, self.actions), last)
-        example = Batch(wide, action, flat, wide, flat)
+        ends = jax.ShapeDtypeStruct((*shape[:2], 2), last)
+        example = Batch(wide, action, flat, wide, flat, ends)
         with jax.default_device(self.device):
             return jax.jit(update, donate_argnums=0).lower(self.state, example).compile()
 
@@ -204,55 +218,75 @@ class Learners:
             actor, critic, target, log_temperature, optimizers, jax.random.key_data(key)
         )
 
-    def _step(self, state: LearnerState, batch: Batch) -> tuple[LearnerState, Array]:
-        """One gradient step of one learner."""
-        settings = self.settings
+    def _step(
+        self, state: LearnerState, batch: Batch, whole: bool = True
+    ) -> tuple[LearnerState, Array]:
+        """One gradient step of one learner; of its critics alone, if it is not whole."""
         key, next_key, own_key = jax.random.split(jax.random.wrap_key_data(state.key), 3)
+        state = state._replace(key=jax.random.key_data(key))
         temperature = jnp.exp(state.log_temperature)
-        actor_rate, critic_rate, temperature_rate = self._rates
-        actor_memory, critic_memory, temperature_memory = state.optimizers
+        state, critic_value, q = self._improve_critics(state, batch, next_key)
+        if not whole:
+            return state, jnp.zeros(len(STATISTICS))
+        state, actor_value, log = self._improve_actor(state, batch, own_key)
+        return state, jnp.stack([-log, q, actor_value, critic_value, temperature])
 
-        next_action, next_log = _sample(state.actor, batch.next_observation, next_key, self.actions)
-        next_q = _q(state.target, batch.next_observation, next_action).min(axis=0)
-        future = next_q - temperature * next_log
-        goal = batch.reward + settings.discount * (1.0 - batch.terminated) * future
+    def _improve_critics(
+        self, state: LearnerState, batch: Batch, key: Array
+    ) -> tuple[LearnerState, Array, Array]:
+        """Give the loss and the mean value too."""
+        goal = self._goal(state, batch, key)
 
-        def critic_loss(critic: Parameters) -> tuple[Array, Array]:
+        def loss(critic: Parameters) -> tuple[Array, Array]:
             values = _q(critic, batch.observation, batch.action)
             return 0.5 * ((values - goal) ** 2).mean(axis=1).sum(), values.mean()
 
-        (critic_value, q), gradient = jax.value_and_grad(critic_loss, has_aux=True)(state.critic)
-        change, critic_memory = critic_rate.update(gradient, critic_memory)
+        actor_memory, memory, temperature_memory = state.optimizers
+        (value, q), gradient = jax.value_and_grad(loss, has_aux=True)(state.critic)
+        change, memory = self._rates[1].update(gradient, memory)
         critic = optax.apply_updates(state.critic, change)
-
-        def actor_loss(actor: Parameters) -> tuple[Array, Array]:
-            action, log = _sample(actor, batch.observation, own_key, self.actions)
-            return (
-                temperature * log - _q(critic, batch.observation, action).min(axis=0)
-            ).mean(), log
-
-        (actor_value, log), gradient = jax.value_and_grad(actor_loss, has_aux=True)(state.actor)
-        change, actor_memory = actor_rate.update(gradient, actor_memory)
-        actor = optax.apply_updates(state.actor, change)
-
-        # gradient of -log_temperature * (log_probability + target_entropy)
-        gap = -(log.mean() + settings.entropy_per_action * self.actions)
-        change, temperature_memory = temperature_rate.update(gap, temperature_memory)
-        log_temperature = state.log_temperature + change
-
         target = jax.tree.map(
-            lambda old, new: old + settings.tau * (new - old), state.target, critic
+            lambda old, new: old + self.settings.tau * (new - old), state.target, critic
         )
-        statistics = jnp.stack([-log.mean(), q, actor_value, critic_value, temperature])
-        state = LearnerState(
-            actor,
-            critic,
-            target,
-            log_temperature,
-            (actor_memory, critic_memory, temperature_memory),
-            jax.random.key_data(key),
+        optimizers = (actor_memory, memory, temperature_memory)
+        return state._replace(critic=critic, target=target, optimizers=optimizers), value, q
+
+    def _goal(self, state: LearnerState, batch: Batch, key: Array) -> Array:
+        """(B,) what the critics should say."""
+        action, log = _sample(state.actor, batch.next_observation, key, self.actions)
+        q = _q(state.target, batch.next_observation, action).min(axis=0)
+        discount = self.settings.discount
+        if self.settings.bounded_values:
+            lowest, highest = batch.reward_range / (1.0 - discount)
+            q = jnp.clip(q, lowest, highest)
+        future = q - jnp.exp(state.log_temperature) * log
+        return batch.reward + discount * (1.0 - batch.terminated) * future
+
+    def _improve_actor(
+        self, state: LearnerState, batch: Batch, key: Array
+    ) -> tuple[LearnerState, Array, Array]:
+        """The temperature too; give the actor's loss and the mean log probability."""
+        temperature = jnp.exp(state.log_temperature)
+
+        def loss(actor: Parameters) -> tuple[Array, Array]:
+            action, log = _sample(actor, batch.observation, key, self.actions)
+            q = _q(state.critic, batch.observation, action).min(axis=0)
+            return (temperature * log - q).mean(), log.mean()
+
+        actor_rate, _, temperature_rate = self._rates
+        memory, critic_memory, temperature_memory = state.optimizers
+        (value, log), gradient = jax.value_and_grad(loss, has_aux=True)(state.actor)
+        change, memory = actor_rate.update(gradient, memory)
+        actor = optax.apply_updates(state.actor, change)
+        # gradient of -log_temperature * (log_probability + target_entropy)
+        gap = -(log + self.settings.entropy_per_action * self.actions)
+        change, temperature_memory = temperature_rate.update(gap, temperature_memory)
+        state = state._replace(
+            actor=actor,
+            log_temperature=state.log_temperature + change,
+            optimizers=(memory, critic_memory, temperature_memory),
         )
-        return state, statistics
+        return state, value, log
 
 
 def _optimizers(settings: PopulationSettings) -> tuple[Any, Any, Any]:

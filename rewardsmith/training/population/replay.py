@@ -23,10 +23,13 @@ from rewardsmith.files import write_whole
 from rewardsmith.tasks.task import GOALS, Task
 from rewardsmith.training.population.features import Features
 from rewardsmith.training.population.learner import Batch
+from rewardsmith.training.population.scale import RewardScale
 from rewardsmith.types import Transitions
 
 STILL = 0.05
 """What has moved less has not moved, as a share of the mean distance to the goal at the start."""
+MOVING = 0.02
+"""What moves this much in one step gets the whole bonus, as a share of the same distance."""
 STILL_KEPT = 0.1
 """Share of the goals met by not moving that are kept: staying at a goal has to be learned too."""
 Rows = NDArray[np.int64]
@@ -46,6 +49,7 @@ class Replay:
         learners: int,
         hindsight: int,
         seed: int,
+        moving_share: float = 0.0,
     ) -> None:
         """Take the memory.
 
@@ -57,6 +61,8 @@ class Replay:
             learners: L, a multiple of K; the learners of one candidate stand side by side.
             hindsight: H, replaced goals per transition; ignored where there are no goals.
             seed: of everything random here.
+            moving_share: of what is sampled, from episodes that moved what the goal is about;
+                ignored where there are no hindsight goals.
         """
         layout = task.layout
         self.hindsight = hindsight if task.has_goals else 0
@@ -69,9 +75,13 @@ class Replay:
         self.terminated = np.zeros(capacity, np.float32)
         self.goal_row = np.zeros((capacity, self.hindsight), np.int32)
         self.reward = np.zeros((candidates, capacity * (1 + self.hindsight)), np.float32)
+        self.scale = RewardScale(candidates)
         self.lengths: list[int] = []
         self._distances: list[float] = []
         self._own: list[list[Rows]] = [[] for _ in range(learners)]
+        self._ends = False
+        self._moving_share = moving_share
+        self._moving = np.zeros(capacity, bool)
         self._random = np.random.default_rng(seed)
         if task.has_goals:
             self._achieved, self._desired = (task.columns(name) for name in GOALS)
@@ -96,9 +106,11 @@ class Replay:
         self.action[rows] = episode.action[:count]
         self.next_state[rows] = episode.next_state[:count]
         self.terminated[rows] = episode.terminated[:count]
+        self._ends = self._ends or bool(episode.terminated[:count].any())
         numbers = np.arange(rows.start, rows.stop)
         if self.hindsight:
             self.goal_row[rows] = self._goal_rows(numbers)
+            self._moving[rows] = self._moved(numbers[:1], numbers).any()
         if owner is not None:
             self._own[owner].append(numbers)
         self.lengths.append(count)
@@ -114,10 +126,14 @@ class Replay:
         start = self.state[rows[0]]
         self._distances.append(float(np.linalg.norm(start[self._achieved] - start[self._desired])))
         chosen = self._random.integers(rows[:, None], rows[-1] + 1, (len(rows), self.hindsight))
-        gap = self.next_state[chosen, self._achieved] - self.state[rows, self._achieved][:, None]
-        moved = np.linalg.norm(gap, axis=-1) > STILL * np.mean(self._distances)
+        moved = self._moved(rows[:, None], chosen)
         kept = self._random.random(chosen.shape) < STILL_KEPT
         return np.where(moved | kept, chosen, -1)
+
+    def _moved(self, first: Rows, last: Rows) -> NDArray[np.bool_]:
+        """Whether what the goal is about has moved from before some rows to after others."""
+        gap = self.next_state[last, self._achieved] - self.state[first, self._achieved]
+        return np.linalg.norm(gap, axis=-1) > STILL * np.mean(self._distances)
 
     def relabel(self, start: int, evaluate: Relabel, block: int = 4096) -> None:
         """Have all transitions from a row on evaluated by every candidate, once.
@@ -133,6 +149,7 @@ class Replay:
             rows = np.arange(first, min(first + step, self.size))
             values = evaluate(self.versions(rows))
             self.reward[:, first * versions : (rows[-1] + 1) * versions] = values
+            self.scale.update(values)
 
     def versions(self, rows: Rows) -> Transitions:
         """All versions of some transitions, those of one side by side."""
@@ -156,13 +173,17 @@ class Replay:
 
     # -- learning ---------------------------------------------------------------------------
 
-    def sample(self, shape: tuple[int, int, int], features: Features, shared: bool) -> Batch:
+    def sample(
+        self, shape: tuple[int, int, int], features: Features, shared: bool, bonus: float = 0.0
+    ) -> Batch:
         """Draw minibatches.
 
         Args:
             shape: U, L, B: gradient steps, learners, transitions.
             features: turn state records into what the networks see.
             shared: every learner draws from all transitions; else from its own.
+            bonus: added to the reward of a transition that moves what the goal is about, in
+                standard deviations of the candidate's rewards; ignored without hindsight goals.
         """
         updates, learners, size = shape
         rows = self._rows(shape, shared)
@@ -180,13 +201,32 @@ class Replay:
         column = np.arange(learners, dtype=np.int64) // per_candidate
         place = (rows * versions + version).reshape(shape)
         reward = self.reward[column[None, :, None], place]
+        if bonus and self.hindsight:
+            extra = bonus * self.scale.deviation[column].astype(np.float32)
+            reward = reward + extra[:, None] * self._movement(rows).reshape(shape)
         return Batch(
             features.apply(state).reshape(*shape, -1),
             self._scaled(self.action[rows]).reshape(*shape, -1),
             reward,
             features.apply(next_state).reshape(*shape, -1),
             self.terminated[rows].reshape(shape),
+            np.broadcast_to(self._reward_range(bonus)[column], (updates, learners, 2)),
         )
+
+    def _movement(self, rows: Rows) -> NDArray[np.float32]:
+        """How much what the goal is about moves in some transitions, 0 to 1."""
+        gap = self.next_state[rows, self._achieved] - self.state[rows, self._achieved]
+        full = MOVING * np.mean(self._distances)
+        return np.minimum(np.linalg.norm(gap, axis=-1) / full, 1.0).astype(np.float32)
+
+    def _reward_range(self, bonus: float) -> NDArray[np.float32]:
+        """(K, 2) lowest and highest reward so far; nothing, which follows the end, is 0."""
+        lowest, highest = self.scale.lowest, self.scale.highest
+        if self.hindsight:
+            highest = highest + bonus * self.scale.deviation
+        if self._ends:
+            lowest, highest = np.minimum(lowest, 0.0), np.maximum(highest, 0.0)
+        return np.stack([lowest, highest], axis=1).astype(np.float32)
 
     def _scaled(self, action: NDArray[np.float32]) -> NDArray[np.float32]:
         scaled = 2.0 * (action - self._low) / (self._high - self._low) - 1.0
@@ -194,15 +234,27 @@ class Replay:
 
     def _rows(self, shape: tuple[int, int, int], shared: bool) -> Rows:
         if shared:
-            return self._random.integers(self.size, size=shape).ravel()
+            return self._draw(None, shape).ravel()
         updates, learners, size = shape
         rows = np.zeros(shape, np.int64)
         for learner, episodes in enumerate(self._own):
             if episodes:
                 own = np.concatenate(episodes)
                 episodes[:] = [own]  # next time there is less to put together
-                rows[:, learner] = own[self._random.integers(len(own), size=(updates, size))]
+                rows[:, learner] = self._draw(own, (updates, size))
         return rows.ravel()
+
+    def _draw(self, own: Rows | None, shape: tuple[int, ...]) -> Rows:
+        """Draw rows, of all or of one's own; a share of them from episodes that moved."""
+        count = self.size if own is None else len(own)
+        places = self._random.integers(count, size=shape)
+        if self._moving_share and self.hindsight:
+            moving = np.flatnonzero(self._moving[: self.size] if own is None else self._moving[own])
+            if len(moving):
+                instead = self._random.random(shape) < self._moving_share
+                chosen = self._random.integers(len(moving), size=int(instead.sum()))
+                places[instead] = moving[chosen]
+        return places if own is None else own[places]
 
     def ready(self, shared: bool, learners: Sequence[int]) -> bool:
         """Whether there is something to draw from for these learners."""

@@ -41,6 +41,8 @@ HUGE = 1e9
 """A weight of an actor beyond this is no number any more: its outputs would overflow."""
 PURITY_ROWS = np.arange(32)
 """The first transitions of all; every look asks for their rewards again."""
+BONUS_SHARE = 0.4
+"""Share of the training in which there is a bonus for moving."""
 CALLS_AHEAD = 2
 """Calls of the update that may wait for the device; each holds its minibatches in memory."""
 
@@ -215,6 +217,7 @@ class Trainer:
             learners=self._learners.count,
             hindsight=self._settings.hindsight,
             seed=self._seed(0),
+            moving_share=self._settings.moving_share,
         )
         self._earlier = len(earlier)
         for episode in earlier:
@@ -277,11 +280,17 @@ class Trainer:
             return
         shape = self._learners.batch_shape
         while self._updates + shape[0] <= due:
-            batch = self._replay.sample(shape, self._features, self._shared)
+            batch = self._replay.sample(shape, self._features, self._shared, self._bonus)
             self._statistics.append(self._learners.update(batch))
             self._updates += shape[0]
             if len(self._statistics) > CALLS_AHEAD:
                 self._statistics[-1 - CALLS_AHEAD].block_until_ready()
+
+    @property
+    def _bonus(self) -> float:
+        """What moving is worth now: it fades, and is nothing for the rest of the training."""
+        fades = BONUS_SHARE * self._settings.total_timesteps
+        return self._settings.movement_bonus * max(0.0, 1.0 - self._progress / fades)
 
     def _notice_divergence(self, actors: Any) -> None:
         """Take learners out whose numbers are not finite; they never reach another's.

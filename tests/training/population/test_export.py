@@ -121,7 +121,9 @@ def random_batch(learners: Learners) -> Batch:
 
     ended = np.zeros(shape, np.float32)
     action = np.tanh(normal(learners.actions))
-    return Batch(normal(learners.features), action, normal(), normal(learners.features), ended)
+    ends = np.tile(np.array([-5.0, 5.0], np.float32), (*shape[:2], 1))
+    features = learners.features
+    return Batch(normal(features), action, normal(), normal(features), ended, ends)
 
 
 @pytest.fixture(scope="module", params=["reach", "fetch_like", "point", "pendulum"])
@@ -279,8 +281,9 @@ def test_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
     reward, _ = nearness(state, action, next_state, task)
     parts = (case.features.apply(state), action, reward, case.features.apply(next_state))
     batch = [part.reshape(*shape, *part.shape[1:]).astype(np.float32) for part in parts]
+    ends = np.tile(np.array([-5.0, 5.0], np.float32), (*shape[:2], 1))
     for _ in range(4):
-        case.learners.update(Batch(*batch, np.zeros(shape, np.float32)))
+        case.learners.update(Batch(*batch, np.zeros(shape, np.float32), ends))
     case.write(tmp_path / "model.zip")
 
     env = RewardWrapper(task.make(), task.sources, lambda *rows: nearness(*rows, task))

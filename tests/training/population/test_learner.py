@@ -55,7 +55,10 @@ def batch(shape: tuple[int, int, int], seed: int = 0) -> Batch:
         return generator.normal(size=(*shape, *width)).astype(np.float32)
 
     ended = (generator.random(shape) < 0.3).astype(np.float32)
-    return Batch(normal(FEATURES), np.tanh(normal(ACTIONS)), normal(), normal(FEATURES), ended)
+    ends = np.tile(np.array([-0.5, 0.5], np.float32), (*shape[:2], 1))
+    return Batch(
+        normal(FEATURES), np.tanh(normal(ACTIONS)), normal(), normal(FEATURES), ended, ends
+    )
 
 
 def part(whole: Batch, learner: int) -> Batch:
@@ -121,6 +124,41 @@ def test_target_critics_follow_slowly() -> None:
     ):
         np.testing.assert_allclose(target, 0.75 * old + 0.25 * critic, atol=1e-6)
         assert not np.array_equal(target, critic)
+
+
+def test_targets_stay_within_what_rewards_can_add_up_to() -> None:
+    chosen = ("training.tau=1", "training.discount=0.9", "training.initial_temperature=1e-6")
+    free, bounded = (
+        learners(1, overrides=(*chosen, f"training.bounded_values={on}")) for on in (False, True)
+    )
+    for some in (free, bounded):
+        huge = jax.tree.map(lambda values: values + 3.0, some.state.critic)
+        some.state = some.state._replace(target=huge)
+    whole = batch(free.batch_shape)
+    nothing = whole._replace(reward=0 * whole.reward, terminated=0 * whole.terminated)
+    before = leaves(bounded.critics()["critic"])
+    seen = [np.asarray(some.update(nothing)) for some in (free, bounded)]
+    loss = STATISTICS.index("critic_loss")
+    assert seen[0][0, loss] > 1_000
+    # a value of 0.5 / (1 - 0.9) at most, times the discount, for both critics
+    assert seen[1][0, loss] < (0.9 * 5.0 + 1.0) ** 2
+    assert any(
+        not np.array_equal(old, new)
+        for old, new in zip(before, leaves(bounded.critics()["critic"]), strict=True)
+    )
+
+
+def test_the_actor_can_learn_less_often_than_the_critics() -> None:
+    every = ("training.updates_per_call=4", "training.actor_every=2")
+    whole = batch(learners(1, overrides=every).batch_shape)
+    seldom, often = learners(1, overrides=every), learners(1, overrides=every[:1])
+    for some in (seldom, often):
+        assert np.isfinite(np.asarray(some.update(whole))).all()
+    counts = [
+        [int(np.ravel(part[0].count)[0]) for part in some.state.optimizers]
+        for some in (seldom, often)
+    ]
+    assert counts == [[2, 4, 2], [4, 4, 4]]  # steps of actor, critics and temperature
 
 
 def test_layer_norm_is_part_of_the_critics_only() -> None:

@@ -182,6 +182,72 @@ def test_readiness_asks_for_what_would_be_drawn(point_task: Task) -> None:
     assert not filled.ready(False, [0, 1])
 
 
+def still(task: Task, length: int, seed: int) -> Transitions:
+    """An episode in which what the goal is about never moves."""
+    episode = make_episode(task, length, seed)
+    achieved = task.columns("achieved_goal")
+    for part in (episode.state, episode.next_state):
+        part[:, achieved] = episode.state[0, achieved]
+    return episode
+
+
+def one_that_moves(task: Task, **changes: Any) -> Replay:
+    """Nine episodes without movement, and then one of the same length with it."""
+    filled = make(task, **changes)
+    for number in range(10):
+        create = make_episode if number == 9 else still
+        filled.add(create(task, 10, number), owner=number % 4)
+    filled.relabel(0, Judge(task))
+    return filled
+
+
+@pytest.mark.parametrize(("asked", "share"), [(0.0, 0.1), (0.5, 0.55), (1.0, 1.0)])
+def test_a_share_can_come_from_the_episodes_that_move(
+    asked: float, share: float, point_task: Task
+) -> None:
+    batch = one_that_moves(point_task, moving_share=asked).sample(SHAPE, RAW, shared=True)
+    achieved = point_task.columns("achieved_goal")
+    moves = (batch.observation != batch.next_observation)[..., achieved].any(axis=-1)
+    assert moves.mean() == pytest.approx(share, abs=0.03)
+
+
+def test_the_share_that_moves_is_ones_own(point_task: Task) -> None:
+    filled = one_that_moves(point_task, moving_share=1.0)
+    batch = filled.sample(SHAPE, RAW, shared=False)
+    achieved = point_task.columns("achieved_goal")
+    moves = (batch.observation != batch.next_observation)[..., achieved].any(axis=-1)
+    assert moves[:, 1].all()  # it played the last
+    assert not moves[:, [0, 2, 3]].any()
+
+
+def test_moving_can_be_worth_something(point_task: Task) -> None:
+    plain, extra = (
+        one_that_moves(point_task, moving_share=0.5).sample(SHAPE, RAW, True, bonus)
+        for bonus in (0.0, 2.0)
+    )
+    moves = (plain.observation != plain.next_observation)[..., point_task.columns("achieved_goal")]
+    deviation = one_that_moves(point_task).scale.deviation[[0, 0, 1, 1]]
+    gain = (extra.reward - plain.reward) / deviation[:, None]
+    np.testing.assert_allclose(gain, 2.0 * moves.any(axis=-1), atol=1e-4)
+    grown = extra.reward_range - plain.reward_range
+    np.testing.assert_allclose(grown[0, :, 1], 2.0 * deviation, rtol=1e-4)
+    np.testing.assert_array_equal(grown[0, :, 0], 0.0)
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_the_range_of_the_rewards_goes_with_them(ends: bool, point_task: Task) -> None:
+    filled = make(point_task)
+    filled.add(make_episode(point_task, 30, 0, ends=ends))
+    filled.relabel(0, Judge(point_task))
+    rewards = filled.reward[:, : 30 * (1 + HINDSIGHT)]
+    expected = np.stack([rewards.min(axis=1), rewards.max(axis=1)], axis=1)
+    if ends:  # what comes after the end is worth nothing, neither more nor less
+        expected = np.stack([np.minimum(expected[:, 0], 0), np.maximum(expected[:, 1], 0)], axis=1)
+    seen = filled.sample(SHAPE, RAW, shared=True).reward_range
+    assert seen.shape == (5, 4, 2)
+    np.testing.assert_allclose(seen[0], expected[[0, 0, 1, 1]], rtol=1e-6)
+
+
 def test_memory_ends_where_it_was_said_to(point_task: Task) -> None:
     filled = make(point_task, capacity=30)
     stored = [filled.add(make_episode(point_task, 20, number), owner=0) for number in range(3)]

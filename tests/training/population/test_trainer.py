@@ -215,15 +215,38 @@ def test_earlier_experience_makes_a_warm_start(
     assert max(cold.success(0)) < 0.9
 
 
+def test_a_bonus_for_moving_fades_and_counts_in_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bonuses: list[float] = []
+    sample = Replay.sample
+
+    def sampling(self: Replay, *arguments: Any) -> Any:
+        bonuses.append(arguments[3])
+        return sample(self, *arguments)
+
+    monkeypatch.setattr(Replay, "sample", sampling)
+    chosen = ("training.movement_bonus=2", "training.moving_share=0.5")
+    done = train(tmp_path, GOOD, overrides=(*chosen, "training.bounded_values=true"))
+    assert 0.0 < bonuses[0] < 2.0
+    assert bonuses == sorted(bonuses, reverse=True)
+    assert bonuses[-1] == 0.0
+    assert done.reasons() == [None]
+    assert min(done.success(0)) >= 0.9
+    last = done.results[0]["curves"][0][-1]
+    per_step = sum(last["components"].values())
+    assert per_step * last["episode_length"] == pytest.approx(last["own_return"])
+
+
 def test_experience_can_be_kept_apart(
     tmp_path: Path, spied: tuple[list[Play], list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shared: list[bool] = []
     sample = Replay.sample
 
-    def sampling(self: Replay, shape: Any, features: Any, among: bool) -> Any:
+    def sampling(self: Replay, shape: Any, features: Any, among: bool, *rest: Any) -> Any:
         shared.append(among)
-        return sample(self, shape, features, among)
+        return sample(self, shape, features, among, *rest)
 
     monkeypatch.setattr(Replay, "sample", sampling)
     alone = train(
