@@ -74,8 +74,11 @@ def _design(config: DictConfig, console: Console) -> int:
     from rewardsmith.loop import Loop
     from rewardsmith.reward.process import RewardProcess
     from rewardsmith.search.author import Author
+    from rewardsmith.search.screens import Screens
+    from rewardsmith.search.seeded import Seeded, read_seeds
     from rewardsmith.tasks.task import build_task, play_randomly
 
+    seeds = read_seeds(settings.experiment.seed_rewards, run or _replayed(settings))
     task = build_task(settings.env)
     play = play_randomly(task, settings.experiment.seed)
     with RewardProcess(task.layout, settings.sandbox) as process:
@@ -85,7 +88,7 @@ def _design(config: DictConfig, console: Console) -> int:
     )
     backend_class = configuration.find_class(settings.training.target)
     backend_class.check(settings, executor)
-    strategy = _strategy(settings, task, play)
+    strategy = Seeded(_strategy(settings, task, play), seeds)
     resumed = run is not None
     record = _record(settings, task, provider, layers)
     run = run or RunDirectory.create(Path(settings.paths.results), settings.env.name)
@@ -97,6 +100,8 @@ def _design(config: DictConfig, console: Console) -> int:
     else:
         run.write_config(configuration.to_yaml(settings))
         run.update_record(**record)
+    for number, seed in enumerate(seeds):
+        run.write_seed_reward(number, seed.name, seed.text)
     recorded = read_exchanges(run.root)
     session = Session(
         provider,
@@ -106,12 +111,14 @@ def _design(config: DictConfig, console: Console) -> int:
         {"temperature": settings.llm.temperature, **settings.llm.parameters},
     )
     console.watch(settings, task)
+    experiment = settings.experiment
+    screens = Screens(experiment.screens, task, play, settings.sandbox, run.experience_files)
     with console:
         loop = Loop(
             settings=settings,
             task=task,
             strategy=strategy,
-            author=Author(session, task, play, settings.sandbox, settings.experiment.repairs),
+            author=Author(session, task, play, settings.sandbox, experiment.repairs, screens),
             backend=backend,
             run=run,
             session=session,
@@ -178,6 +185,12 @@ def _strategy(settings: Settings, task: Any, play: Any) -> Any:
         options = check_part(kind.Options, chosen.options, ("strategies", name))
         strategies.append(kind(options, settings, task, play))
     return Chain(strategies, settings.experiment.iterations)
+
+
+def _replayed(settings: Settings) -> RunDirectory | None:
+    """The run that is replayed, if one is."""
+    replay = settings.llm.replay if settings.llm.provider == "replay" else None
+    return RunDirectory(Path(replay)) if replay else None
 
 
 def _author(provider: Provider) -> str:

@@ -14,6 +14,7 @@ from rewardsmith.llm.types import Request, Usage
 from rewardsmith.results import RunDirectory
 from rewardsmith.search.author import Author
 from rewardsmith.search.base import Proposal, Strategy, rank
+from rewardsmith.search.screens import savings
 from rewardsmith.settings import Settings
 from rewardsmith.standalone import standalone_module
 from rewardsmith.tasks.task import Task
@@ -263,6 +264,7 @@ def summarize(result: Result) -> dict[str, Any]:
         "final": None if result.final is None else _final(result.final),
         "candidates": len(result.trials),
         "trained": sum(trial.evaluation.status is Status.OK for trial in result.trials),
+        "screens": savings(result.trials),
         "usage": asdict(result.usage),
         "timesteps": result.timesteps,
         "seconds": round(result.seconds, 1),

@@ -17,8 +17,8 @@ LAYERS = [
     {"tasks", "llm", "reward", "execution", "results"},
     {"search", "training", "evaluation", "standalone", "worker"},
     {"loop", "config"},
-    {"console"},
-    {"cli"},
+    {"console", "inspection"},
+    {"cli", "commands"},
     {"__main__"},
 ]
 WITHIN_A_LAYER = {("training", "evaluation")}

@@ -323,8 +323,8 @@ def play_randomly(task: Task, seed: int) -> RandomPlay:
                 next_state = task.record(env, observation, info)
                 steps.append((state, flat_action(action), next_state, terminated, episode))
                 state, done = next_state, terminated or truncated
-            known = done and task.success_key is not None
-            successes.append(bool(info.get(task.success_key, False)) if known else None)
+            key = task.success_key if done else None  # of one that is cut off nobody knows
+            successes.append(bool(info.get(key, False)) if key else None)
     finally:
         env.close()
     state_rows, actions, next_rows, ends, episodes = zip(*steps, strict=True)
