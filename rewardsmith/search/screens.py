@@ -37,9 +37,9 @@ from rewardsmith.types import (
 )
 
 # Rewards of equal ranks do not train alike: -d, -0.01 d and exp(-d) differ by up to 0.8 in mean
-# success over the looks (benchmarks/screens.py, FetchReach). A positive affine map keeps all optimal
-# policies, and yet 3 - 2 d was not solved where -d was: the critic first has to learn the constant.
-# So values, scale and offset have to be near, all three.
+# success over the looks (benchmarks/screens.py, FetchReach). A positive affine map keeps all
+# optimal policies, and yet 3 - 2 d was not solved where -d was: the critic first has to learn the
+# constant. So values, scale and offset have to be near, all three.
 SAME_VALUES = 0.999
 """Correlation from which two rewards are one."""
 SAME_SCALE = 3.0
