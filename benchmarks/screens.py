@@ -44,7 +44,14 @@ from rewardsmith.reward.process import RewardProcess
 from rewardsmith.search.author import Author
 from rewardsmith.search.base import NoOptions
 from rewardsmith.search.greedy import Greedy
-from rewardsmith.search.screens import FAIR_SHARE, SAME_VALUES, Screens, build_store, is_same
+from rewardsmith.search.screens import (
+    FAIR_SHARE,
+    SAME_SCALE,
+    SAME_VALUES,
+    Screens,
+    build_store,
+    is_same,
+)
 from rewardsmith.tasks.task import RandomPlay, Task, build_task, play_randomly
 from rewardsmith.types import (
     Evaluation,
@@ -178,8 +185,9 @@ def duplicates(
     flagged = [pair for pair, item in found.items() if is_same(item)]
     ranks = [pair for pair, item in found.items() if item.spearman > 0.99999]
     affine = [pair for pair, item in found.items() if item.pearson >= SAME_VALUES]
-    near = [pair for pair in affine if found[pair].scale <= 3.0]
-    same = [abs(a.early - b.early) for a, b in itertools.chain(*map(_twos, known.values()))]
+    near = [pair for pair in affine if found[pair].scale <= SAME_SCALE]
+    twice = itertools.chain(*map(_twos, known.values()))
+    same = [round(abs(first.early - second.early), 3) for first, second in twice]
     return {
         "one_reward_twice": {"mean_gap": round(float(np.mean(same)), 3), "largest_gap": max(same)},
         "flagged": {**gaps(flagged, known), "names": flagged},
