@@ -16,7 +16,7 @@ end.
   fitness is drawn at random.
 
 Usage: ``python benchmarks/screens.py [--quick]`` (10 minutes on two idle cores; ``--quick`` does
-one run of one training each and writes nothing).
+one run, which is then judged by its own store, and writes nothing).
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ from rewardsmith.types import (
 STEPS = 5_000
 LOOKS = 10
 EPISODES = 20
+TRAININGS = 2
 DESIGNED = 12
 SOLVED = 0.8
 SEARCHES = 3
@@ -302,7 +303,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / f"{seed}.npz" for seed in range(1 if quick else 2)]
         runs = [
-            dict(zip(named, outcomes(seed, named, 1 if quick else 2, file), strict=True))
+            dict(zip(named, outcomes(seed, named, TRAININGS, file), strict=True))
             for seed, file in enumerate(files)
         ]
         report(task, play, named, runs, files, quick)
