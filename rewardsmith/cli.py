@@ -74,9 +74,12 @@ def _design(config: DictConfig, console: Console) -> int:
     from rewardsmith.loop import Loop
     from rewardsmith.reward.process import RewardProcess
     from rewardsmith.search.author import Author
+    from rewardsmith.search.screens import Screens
+    from rewardsmith.search.seeded import Seeded, read_seeds
     from rewardsmith.tasks.baselines import baselines
     from rewardsmith.tasks.task import build_task, play_randomly
 
+    seeds = read_seeds(settings.experiment.seed_rewards, run or _replayed(settings))
     task = build_task(settings.env)
     play = play_randomly(task, settings.experiment.seed)
     with RewardProcess(task.layout, settings.sandbox) as process:
@@ -91,7 +94,7 @@ def _design(config: DictConfig, console: Console) -> int:
     if final.training != settings.training:
         final_class.check(final, executor)
     planned = settings if run is None else configuration.resumed(run.config_file, [])
-    strategy = _strategy(settings, task, play, planned.experiment.iterations)
+    strategy = Seeded(_strategy(settings, task, play, planned.experiment.iterations), seeds)
     resumed = run is not None
     record = _record(settings, task, provider, layers)
     run = run or RunDirectory.create(Path(settings.paths.results), settings.env.name)
@@ -103,6 +106,8 @@ def _design(config: DictConfig, console: Console) -> int:
     else:
         run.write_config(configuration.to_yaml(settings))
         run.update_record(**record)
+    for number, seed in enumerate(seeds):
+        run.write_seed_reward(number, seed.name, seed.text)
     recorded = read_exchanges(run.root)
     session = Session(
         provider,
@@ -112,12 +117,14 @@ def _design(config: DictConfig, console: Console) -> int:
         {"temperature": settings.llm.temperature, **settings.llm.parameters},
     )
     console.watch(settings, task)
+    experiment = settings.experiment
+    screens = Screens(experiment.screens, task, play, settings.sandbox, run.experience_files)
     with console:
         loop = Loop(
             settings=settings,
             task=task,
             strategy=strategy,
-            author=Author(session, task, play, settings.sandbox, settings.experiment.repairs),
+            author=Author(session, task, play, settings.sandbox, experiment.repairs, screens),
             backend=backend,
             final_backend=final_class(final, task, run, executor),
             baselines=list(baselines(task).values()),
@@ -189,6 +196,12 @@ def _strategy(settings: Settings, task: Any, play: Any, planned: int) -> Any:
         options = check_part(kind.Options, chosen.options, ("strategies", name))
         strategies.append(kind(options, settings, task, play))
     return Chain(strategies, planned)
+
+
+def _replayed(settings: Settings) -> RunDirectory | None:
+    """The run that is replayed, if one is."""
+    replay = settings.llm.replay if settings.llm.provider == "replay" else None
+    return RunDirectory(Path(replay)) if replay else None
 
 
 def _author(provider: Provider) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -138,6 +139,20 @@ def plain(config: DictConfig) -> dict[str, Any]:
 def checked(config: DictConfig) -> Settings:
     """Resolve and check a configuration; see `rewardsmith.settings.check`."""
     return check(plain(config))
+
+
+def composed(overrides: Sequence[str]) -> Settings:
+    """Compose and check the configuration as a command line of ``gen.py`` would.
+
+    Raises:
+        ConfigurationError: there is no such group or key, or a value is not allowed.
+    """
+    try:
+        with hydra.initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
+            return checked(hydra.compose("config", overrides=list(overrides)))
+    except HydraException as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise ConfigurationError(f"The configuration cannot be composed: {lines[0]}") from None
 
 
 def to_yaml(settings: Settings) -> str:

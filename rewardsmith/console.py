@@ -23,6 +23,7 @@ import rewardsmith
 from rewardsmith.headline import Entrant
 from rewardsmith.llm.types import Provider, Usage
 from rewardsmith.results import RunDirectory
+from rewardsmith.search.screens import FAIR_SHARE
 from rewardsmith.settings import ExperimentSettings, PopulationSettings, Settings
 from rewardsmith.summary import Result, headline_rows, interval_text
 from rewardsmith.types import Candidate, Fitness, Trial
@@ -162,7 +163,7 @@ class Console:
         fault = candidate.fault
         if fault is None:
             line.state = "waiting"
-            text = "accepted"
+            text = "accepted" + _doubt(candidate)
         else:
             line.state = fault.status.value
             text = f"{fault.status.value}: {fault.message}"
@@ -367,6 +368,14 @@ def _bar(share: float) -> Text:
     done = round(BAR_WIDTH * share)
     rest = Text("━" * (BAR_WIDTH - done), style="bright_black")
     return Text("━" * done, style="green") + rest + Text(f" {share:4.0%}", style="default")
+
+
+def _doubt(candidate: Candidate) -> str:
+    """What the screens noted without stopping the reward."""
+    found = candidate.preference
+    if found is None or found.high >= FAIR_SHARE:
+        return ""
+    return f", although a success earns more than a failure in only {found.share:.0%} of pairs"
 
 
 def _outcome(trial: Trial) -> str:

@@ -10,6 +10,7 @@ results/reach/
   tensorboard_logs/iteration_1/candidate_0/seed_0/
   populations/    1.json
   headline/       1_0.json  sparse.json  human.json
+  seed_rewards/0_my_reward.py
   best/           reward.py  model.zip  card.md
   logs/           population_1.log
 ```
@@ -183,6 +184,13 @@ class RunDirectory:
         """Keep an iteration's prompt for people to read."""
         write_whole(self.iteration(number) / "prompt.md", text)
 
+    def write_seed_reward(self, number: int, name: str, text: str) -> None:
+        """Keep a reward of the user's own as it is now; the file it came from may change."""
+        write_whole(self._seed_reward_file(number, name), text)
+
+    def _seed_reward_file(self, number: int, name: str) -> Path:
+        return self.root / "seed_rewards" / f"{number}_{name}"
+
     def write_reply(self, candidate: Candidate) -> None:
         """Keep a candidate's last reply and its code."""
         folder = self.iteration(candidate.iteration)
@@ -263,6 +271,11 @@ class RunDirectory:
         except (OSError, ValueError) as error:
             raise ResultsError(f"{self.record_file} cannot be read: {error}.") from None
 
+    def read_seed_reward(self, number: int, name: str) -> str | None:
+        """Read what `write_seed_reward` kept, None if there is nothing."""
+        file = self._seed_reward_file(number, name)
+        return file.read_text(encoding="utf-8") if file.is_file() else None
+
     def read_population(self, name: str, key: dict[str, str]) -> dict[str, dict[str, Any]] | None:
         """Read what `write_population` kept of these candidates, by label; None if nothing.
 
@@ -294,6 +307,16 @@ class RunDirectory:
             ResultsError: the file is damaged.
         """
         return self._read(_TRIAL, self.iteration(iteration) / f"candidate_{index}.json")
+
+    def read_trials(self) -> list[Trial]:
+        """Read all finished candidates, in order.
+
+        Raises:
+            ResultsError: a file is damaged.
+        """
+        files = self.root.glob("iteration_*/candidate_*.json")
+        trials = [trial for file in files if (trial := self._read(_TRIAL, file)) is not None]
+        return sorted(trials, key=lambda item: (item.candidate.iteration, item.candidate.index))
 
     def read_final(self, candidate: Candidate) -> Evaluation | None:
         """Read what `write_final` kept of this candidate, None if there is nothing.

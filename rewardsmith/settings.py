@@ -327,6 +327,21 @@ class StrategySettings(BaseModel):
         return dict(self.model_extra or {})
 
 
+class ScreenSettings(_Settings):
+    """``experiment.screens``: what is looked at before a reward is trained.
+
+    Attributes:
+        static: stop rewards whose code differs from an earlier one's in wording only.
+        behaviour: stop rewards that say the same of recorded transitions as an earlier one.
+        preference: what to do about rewards that put failed episodes above successful ones:
+            ``skip`` the screen, ``note`` the share in the record, or ``reject`` them.
+    """
+
+    static: bool
+    behaviour: bool
+    preference: Literal["skip", "note", "reject"]
+
+
 class ExperimentSettings(_Settings):
     """``experiment``: the search.
 
@@ -349,6 +364,9 @@ class ExperimentSettings(_Settings):
         prompt_tokens: most tokens of a prompt, by the estimate of `rewardsmith.search.history`;
             what happened earlier is shortened to fit, the task never is.
         resume: run directory to go on with.
+        screens: before training.
+        seed_rewards: files with rewards of the user's own, which take the first places of
+            iteration 1: Python, or Markdown with a block of it.
     """
 
     strategy: list[str] = Field(min_length=1)
@@ -365,6 +383,8 @@ class ExperimentSettings(_Settings):
     final: str | None
     prompt_tokens: PositiveInt
     resume: str | None
+    screens: ScreenSettings
+    seed_rewards: list[str]
 
     @field_validator("strategy", mode="before")
     @classmethod
@@ -428,6 +448,16 @@ class Settings(_Settings):
             raise ValueError(
                 f"training.checkpoints is {self.training.checkpoints}, more than "
                 f"training.total_timesteps={self.training.total_timesteps}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _seed_rewards_fit(self) -> Settings:
+        seeds, places = self.experiment.seed_rewards, self.experiment.candidates
+        if len(seeds) > places:
+            raise ValueError(
+                f"experiment.seed_rewards names {len(seeds)} files, but with "
+                f"experiment.candidates={places} there is no room for so many"
             )
         return self
 

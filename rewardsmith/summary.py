@@ -13,6 +13,7 @@ from rewardsmith.evaluation import training_seed
 from rewardsmith.headline import WINNER, Entrant, human_normalised, improvement
 from rewardsmith.llm.types import Usage
 from rewardsmith.search.alarms import find_alarms
+from rewardsmith.search.screens import savings
 from rewardsmith.settings import Settings
 from rewardsmith.tasks.task import Task
 from rewardsmith.types import Evaluation, Fitness, Status, Trial
@@ -64,6 +65,7 @@ def summarize(result: Result, settings: Settings) -> dict[str, Any]:
         "headline": headline(result.entrants),
         "candidates": len(result.trials),
         "trained": sum(item.status is Status.OK for item in searched),
+        "screens": savings(result.trials),
         "usage": asdict(result.usage),
         "timesteps": {
             "search": result.timesteps,

@@ -13,13 +13,13 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # who may import whom: a module may import from layers below its own
 LAYERS = [
     {"errors", "types"},
-    {"settings", "files"},
+    {"settings", "files", "experience"},
     {"tasks", "llm", "reward", "execution", "results"},
     {"search", "training", "evaluation", "standalone", "worker"},
     {"headline"},
     {"summary"},
     {"loop", "config"},
-    {"console"},
+    {"console", "inspection"},
     {"cli"},
     {"commands"},
     {"__main__"},

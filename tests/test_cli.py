@@ -48,6 +48,12 @@ SENTENCES = {
     ("experiment.strategy=[greedy,greedy]", "experiment.iterations=1", "env=point"): (
         "experiment.strategy chains 2 strategies, but experiment.iterations is only 1"
     ),
+    ("experiment.seed_rewards=[nowhere.py]", "env=point"): (
+        "experiment.seed_rewards names 'nowhere.py', which cannot be read: No such file"
+    ),
+    ("experiment.seed_rewards=[a.py,b.py]", "experiment.candidates=1", "env=point"): (
+        "names 2 files, but with experiment.candidates=1 there is no room for so many"
+    ),
     ("+strategies.greedy.island=3", "env=point"): "strategies.greedy.island is not a setting of",
 }
 

@@ -12,6 +12,7 @@ from rewardsmith.reward.extract import extract_code, is_cut_off
 from rewardsmith.reward.probe import probe
 from rewardsmith.search.base import Draft, Proposal
 from rewardsmith.search.prompts import repair_prompt
+from rewardsmith.search.screens import Screens
 from rewardsmith.settings import SandboxSettings
 from rewardsmith.tasks.task import RandomPlay, Task
 from rewardsmith.types import Candidate, Fault, RewardFunction, Status
@@ -29,6 +30,7 @@ class Author:
         play: RandomPlay,
         sandbox: SandboxSettings,
         repairs: int,
+        screens: Screens | None = None,
     ) -> None:
         """Remember the means; nothing is asked yet.
 
@@ -38,17 +40,21 @@ class Author:
             play: transitions to try rewards on.
             sandbox: limits of reward processes.
             repairs: how often an error goes back to the provider.
+            screens: look at what has passed the probe; None to train it all.
         """
         self.session = session
         self.task = task
         self.play = play
         self.sandbox = sandbox
         self.repairs = repairs
+        self.screens = screens
 
     def write(self, proposals: Sequence[Proposal], on_candidate: OnCandidate) -> list[Candidate]:
         """Make one candidate of each proposal: check what is there, ask for the others.
 
-        Replies that fail go back with their error; a draft has nobody to go back to.
+        Replies that fail go back with their error; a draft has nobody to go back to. Of two that
+        are alike the later one is the duplicate: drafts are there first, then come the replies in
+        the order of the candidates, then those to the first repairs, and so on.
 
         Args:
             proposals: of one iteration.
@@ -94,9 +100,11 @@ class Author:
         return self._checked(replace(candidate, reward=RewardFunction(source)))
 
     def _checked(self, candidate: Candidate) -> Candidate:
-        """A candidate with its code probed."""
+        """A candidate with its code probed and screened."""
         assert candidate.reward is not None
         found = probe(candidate.reward, self.task.layout, self.play.probe, self.sandbox)
+        if found is None and self.screens is not None:
+            return self.screens.examine(candidate)
         return replace(candidate, fault=found)
 
 

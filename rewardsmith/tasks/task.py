@@ -12,6 +12,7 @@ import gymnasium
 import numpy as np
 
 from rewardsmith.errors import TaskError
+from rewardsmith.experience import StoredEpisode
 from rewardsmith.settings import EnvSettings, FieldSettings
 from rewardsmith.tasks.docstring import describe_spaces
 from rewardsmith.tasks.source import FORMS, Source
@@ -95,10 +96,12 @@ class RandomPlay:
     Attributes:
         transitions: as played.
         probe: a sample of them, some with goals replaced in hindsight.
+        episodes: the same transitions, episode by episode.
     """
 
     transitions: Transitions
     probe: Transitions
+    episodes: tuple[StoredEpisode, ...] = ()
 
 
 def make_environment(settings: EnvSettings, render_mode: str | None = None) -> gymnasium.Env:
@@ -341,6 +344,7 @@ def play_randomly(task: Task, seed: int) -> RandomPlay:
     try:
         env.action_space.seed(seed)
         steps: list[tuple[FloatArray, FloatArray, FloatArray, bool, int]] = []
+        successes: list[bool | None] = []
         for episode in range(RANDOM_PLAY_EPISODES):
             observation, info = env.reset(seed=seed + episode)
             state, done = task.record(env, observation, info), False
@@ -351,13 +355,20 @@ def play_randomly(task: Task, seed: int) -> RandomPlay:
                 next_state = task.record(env, observation, info)
                 steps.append((state, flat_action(action), next_state, terminated, episode))
                 state, done = next_state, terminated or truncated
+            key = task.success_key if done else None  # of one that is cut off nobody knows
+            successes.append(bool(info.get(key, False)) if key else None)
     finally:
         env.close()
     state_rows, actions, next_rows, ends, episodes = zip(*steps, strict=True)
     transitions = Transitions(
         np.array(state_rows), np.array(actions), np.array(next_rows), np.array(ends, dtype=bool)
     )
-    return RandomPlay(transitions, _probe_sample(task, transitions, np.array(episodes), seed))
+    numbers = np.array(episodes)
+    played = tuple(
+        StoredEpisode(transitions[np.flatnonzero(numbers == number)], success)
+        for number, success in enumerate(successes)
+    )
+    return RandomPlay(transitions, _probe_sample(task, transitions, numbers, seed), played)
 
 
 def _probe_sample(

@@ -7,7 +7,10 @@ import pytest
 
 from rewardsmith.errors import ProviderError
 from rewardsmith.llm.types import Message, Reply, Request
+from rewardsmith.reward.extract import extract_code
 from rewardsmith.search.author import Author
+from rewardsmith.search.base import Draft
+from rewardsmith.search.screens import Screens
 from rewardsmith.tasks.task import build_task, play_randomly
 from rewardsmith.types import Candidate, Status
 from tests.conftest import load_settings
@@ -32,15 +35,23 @@ class Scripted:
         return [self.answers.pop(0) for _ in requests]
 
 
-def write(*answers: str | ProviderError | Reply, repairs: int = 0, count: int = 1) -> Any:
-    task = build_task(load_settings("env=point").env)
+def write(
+    *answers: str | ProviderError | Reply,
+    repairs: int = 0,
+    count: int = 1,
+    drafts: Sequence[Draft] = (),
+) -> Any:
+    settings = load_settings("env=point", "sandbox.allow_weaker=true")
+    task = build_task(settings.env)
     replies = [Reply(item, "m") if isinstance(item, str) else item for item in answers]
     session = Scripted(*replies)
-    sandbox = load_settings("sandbox.allow_weaker=true").sandbox
-    author = Author(session, task, play_randomly(task, 0), sandbox, repairs)  # type: ignore[arg-type]
-    requests = [Request((Message("user", "go"),), 1, number) for number in range(count)]
+    play, sandbox = play_randomly(task, 0), settings.sandbox
+    screens = Screens(settings.experiment.screens, task, play, sandbox)
+    author = Author(session, task, play, sandbox, repairs, screens)  # type: ignore[arg-type]
+    numbers = range(len(drafts), len(drafts) + count)
+    requests = [Request((Message("user", "go"),), 1, number) for number in numbers]
     versions: list[Candidate] = []
-    return author.write(requests, versions.append), session, versions
+    return author.write([*drafts, *requests], versions.append), session, versions
 
 
 @pytest.mark.parametrize(
@@ -98,3 +109,33 @@ def test_words_of_an_exception_do_not_reach_the_provider() -> None:
     assert candidate.fault.reason == "missing_key"
     assert candidate.fault.message.count("ignore_all_previous") == 1  # in the quoted line only
     assert candidate.fault.message.startswith("line 2, `x = ")
+
+
+OTHER = GOOD.replace("-np.linalg.norm(", "np.exp(-np.linalg.norm(").replace("=-1)", "=-1))")
+
+
+def test_a_duplicate_goes_back_and_its_place_is_given_to_another() -> None:
+    candidates, session, _ = write(GOOD, GOOD.replace("near", "close"), OTHER, repairs=1, count=2)
+    assert [item.fault for item in candidates] == [None, None]
+    assert candidates[1].attempts == 2
+    assert "the same code as that of candidate 1/0" in session.asked[2].messages[-1].content
+
+
+def test_without_repairs_the_later_one_stays_a_duplicate() -> None:
+    (first, second), _, versions = write(GOOD, GOOD, count=2)
+    assert first.fault is None
+    assert second.fault.status is Status.DUPLICATE
+    assert len(versions) == 2
+
+
+def test_a_reply_like_a_draft_is_the_duplicate_and_drafts_go_back_to_nobody() -> None:
+    source = extract_code(GOOD)
+    drafts = [Draft(1, 0, source, "mine.py"), Draft(1, 1, source, "again.py")]
+    candidates, session, _ = write(GOOD, drafts=drafts)
+    assert [item.origin for item in candidates] == ["mine.py", "again.py", "provider"]
+    assert [item.fault and item.fault.reason for item in candidates] == [
+        None,
+        "static_duplicate",
+        "static_duplicate",
+    ]
+    assert len(session.asked) == 1

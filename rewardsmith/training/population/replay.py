@@ -12,13 +12,14 @@ All memory is taken at the start: per million transitions 4·(2W + A + 1 + H) MB
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from rewardsmith.experience import outcome_code, read_episodes
 from rewardsmith.files import write_whole
 from rewardsmith.tasks.task import GOALS, Task
 from rewardsmith.training.population.features import Features
@@ -77,6 +78,7 @@ class Replay:
         self.reward = np.zeros((candidates, capacity * (1 + self.hindsight)), np.float32)
         self.scale = RewardScale(candidates)
         self.lengths: list[int] = []
+        self._successes: list[bool | None] = []
         self._distances: list[float] = []
         self._own: list[list[Rows]] = [[] for _ in range(learners)]
         self._ends = False
@@ -88,12 +90,15 @@ class Replay:
 
     # -- filling ----------------------------------------------------------------------------
 
-    def add(self, episode: Transitions, owner: int | None = None) -> int:
+    def add(
+        self, episode: Transitions, owner: int | None = None, success: bool | None = None
+    ) -> int:
         """Store an episode, cut off where the memory ends; its rewards come with `relabel`.
 
         Args:
             episode: (T, …) in order.
             owner: learner that played it.
+            success: whether it ended in success, None if unknown; only kept, never learned from.
 
         Returns:
             How many transitions were stored.
@@ -114,6 +119,7 @@ class Replay:
         if owner is not None:
             self._own[owner].append(numbers)
         self.lengths.append(count)
+        self._successes.append(success if count == len(episode) else None)
         self.size = rows.stop
         return count
 
@@ -265,7 +271,7 @@ class Replay:
     def save(self, file: Path, first: int = 0) -> None:
         """Keep transitions (not their rewards) for a later iteration, compactly.
 
-        Next states are the states of the next row, but for each episode's last.
+        `rewardsmith.experience` describes the file.
 
         Args:
             file: where to.
@@ -281,6 +287,7 @@ class Replay:
             action=self.action[rows],
             terminated=self.terminated[ends] > 0,
             lengths=np.array(self.lengths[first:], np.int64),
+            success=np.array([outcome_code(item) for item in self._successes[first:]], np.int8),
         )
         write_whole(file, memory.getvalue())
 
@@ -292,7 +299,7 @@ def stored_episodes(files: Sequence[Path], most: int) -> list[Transitions]:
         files: written by `Replay.save`, oldest first.
         most: transitions; the oldest episodes are left out.
     """
-    episodes = [episode for file in files for episode in _read(file)]
+    episodes = [episode.transitions for file in files for episode in read_episodes(file)]
     kept: list[Transitions] = []
     for episode in reversed(episodes):
         most -= len(episode)
@@ -300,18 +307,3 @@ def stored_episodes(files: Sequence[Path], most: int) -> list[Transitions]:
             break
         kept.insert(0, episode)
     return kept
-
-
-def _read(file: Path) -> Iterator[Transitions]:
-    with np.load(file) as data:
-        state, last = data["state"], data["last"]
-        action, terminated, lengths = data["action"], data["terminated"], data["lengths"]
-    stops = np.cumsum(lengths)
-    for number, (stop, length) in enumerate(zip(stops, lengths, strict=True)):
-        start = stop - length
-        ends = np.zeros(length, bool)
-        ends[-1] = terminated[number]
-        following = np.concatenate([state[start + 1 : stop], last[number : number + 1]])
-        parts = (state[start:stop], action[start:stop], following)
-        before, actions, after = (part.astype(np.float64) for part in parts)
-        yield Transitions(before, actions, after, ends)

@@ -259,9 +259,9 @@ class Trainer:
     def _store(self) -> None:
         """Wait for the episodes of the round."""
         for learner, future in self._episodes:
-            episode = result(future).transitions
-            count = self._replay.add(episode, learner)
-            self._features.update(episode.next_state[:count])
+            episode = result(future)
+            count = self._replay.add(episode.transitions, learner, episode.success)
+            self._features.update(episode.transitions.next_state[:count])
             self._collected += count
             self._own[learner] += count
 
