@@ -75,7 +75,7 @@ def _design(config: DictConfig, console: Console) -> int:
     from rewardsmith.reward.process import RewardProcess
     from rewardsmith.search.author import Author
     from rewardsmith.search.screens import Screens
-    from rewardsmith.search.seeded import Seeded, read_seeds
+    from rewardsmith.search.seeded import Seeded, keep_seeds, read_seeds
     from rewardsmith.tasks.baselines import baselines
     from rewardsmith.tasks.task import build_task, play_randomly
 
@@ -87,18 +87,11 @@ def _design(config: DictConfig, console: Console) -> int:
     executor = LocalExecutor(
         settings.training.workers or _cores(), without_secrets({**environment, **os.environ})
     )
-    backend_class = configuration.find_class(settings.training.target)
-    backend_class.check(settings, executor)
-    final = settings.model_copy(update={"training": settings.final_training or settings.training})
-    final_class = configuration.find_class(final.training.target)
-    if final.training != settings.training:
-        final_class.check(final, executor)
+    backend, final_backend = _backends(settings, executor)
     planned = settings if run is None else configuration.resumed(run.config_file, [])
     strategy = Seeded(_strategy(settings, task, play, planned.experiment.iterations), seeds)
-    resumed = run is not None
-    record = _record(settings, task, provider, layers)
+    resumed, record = run is not None, _record(settings, task, provider, layers)
     run = run or RunDirectory.create(Path(settings.paths.results), settings.env.name)
-    backend = backend_class(settings, task, run, executor)
     console.open_log(run.log_file)
     console.header(settings, task, provider, why, layers, executor.workers, run, resumed)
     if resumed:
@@ -106,27 +99,20 @@ def _design(config: DictConfig, console: Console) -> int:
     else:
         run.write_config(configuration.to_yaml(settings))
         run.update_record(**record)
-    for number, seed in enumerate(seeds):
-        run.write_seed_reward(number, seed.name, seed.text)
+    keep_seeds(seeds, run)
     recorded = read_exchanges(run.root)
-    session = Session(
-        provider,
-        run.iteration,
-        settings.llm.concurrency,
-        recorded,
-        {"temperature": settings.llm.temperature, **settings.llm.parameters},
-    )
-    console.watch(settings, task)
+    session = _session(settings, provider, run, recorded)
     experiment = settings.experiment
     screens = Screens(experiment.screens, task, play, settings.sandbox, run.experience_files)
+    console.watch(settings, task)
     with console:
         loop = Loop(
             settings=settings,
             task=task,
             strategy=strategy,
             author=Author(session, task, play, settings.sandbox, experiment.repairs, screens),
-            backend=backend,
-            final_backend=final_class(final, task, run, executor),
+            backend=backend(settings, task, run, executor),
+            final_backend=final_backend(settings, task, run, executor),
             baselines=list(baselines(task).values()),
             run=run,
             session=session,
@@ -165,6 +151,29 @@ def _settings(
     if settings.experiment.final is not None:
         chosen = configuration.with_final_training(chosen, overrides, settings.experiment.final)
     return configuration.checked(chosen), None, why
+
+
+def _backends(settings: Settings, executor: LocalExecutor) -> tuple[Any, Any]:
+    """Classes that train: for the search, and for the result.
+
+    Raises:
+        ConfigurationError: one of them could not.
+    """
+    final = settings.model_copy(update={"training": settings.final_training or settings.training})
+    found = []
+    for chosen in (settings, final):
+        found.append(configuration.find_class(chosen.training.target))
+        if chosen is settings or chosen.training != settings.training:
+            found[-1].check(chosen, executor)
+    return found[0], found[1]
+
+
+def _session(
+    settings: Settings, provider: Provider, run: RunDirectory, recorded: Mapping[str, Reply]
+) -> Session:
+    """The conversation with the provider, which pays for nothing that is recorded."""
+    parameters = {"temperature": settings.llm.temperature, **settings.llm.parameters}
+    return Session(provider, run.iteration, settings.llm.concurrency, recorded, parameters)
 
 
 def _resume_overrides() -> list[str]:

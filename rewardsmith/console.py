@@ -26,7 +26,7 @@ from rewardsmith.results import RunDirectory
 from rewardsmith.search.screens import FAIR_SHARE
 from rewardsmith.settings import ExperimentSettings, PopulationSettings, Settings
 from rewardsmith.summary import Result, headline_rows, interval_text
-from rewardsmith.types import Candidate, Fitness, Trial
+from rewardsmith.types import Candidate, Fitness, Status, Trial
 
 LABEL_WIDTH = 10
 BAR_WIDTH = 20
@@ -380,7 +380,11 @@ def _doubt(candidate: Candidate) -> str:
 
 def _outcome(trial: Trial) -> str:
     fault = trial.evaluation.fault
-    return "ok" if fault is None else f"{fault.status.value} ({fault.reason})"
+    if fault is None:
+        return "ok"
+    if fault.status in (Status.DUPLICATE, Status.SCREENED):
+        return fault.status.value
+    return f"{fault.status.value} ({fault.reason})"
 
 
 def _start_state(start_state: str) -> str:

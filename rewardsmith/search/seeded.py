@@ -54,6 +54,12 @@ def _seed(number: int, file: Path, kept: RunDirectory | None) -> Seed:
     return Seed(file.name, text, source)
 
 
+def keep_seeds(seeds: Sequence[Seed], run: RunDirectory) -> None:
+    """Keep the texts in a run's record, since the files may change."""
+    for number, seed in enumerate(seeds):
+        run.write_seed_reward(number, seed.name, seed.text)
+
+
 def read_text(file: Path, start: str) -> str:
     """Read a file that the user has named.
 
