@@ -23,6 +23,7 @@ import rewardsmith
 from rewardsmith.headline import Entrant
 from rewardsmith.llm.types import Provider, Usage
 from rewardsmith.results import RunDirectory
+from rewardsmith.search.alarms import find_alarms
 from rewardsmith.search.screens import FAIR_SHARE
 from rewardsmith.settings import ExperimentSettings, PopulationSettings, Settings
 from rewardsmith.summary import Result, headline_rows, interval_text
@@ -218,6 +219,9 @@ class Console:
             line.success = evaluation.fitness.mean
             seconds = f"{evaluation.seconds:.0f} s"
             self.say(f"  {trial.candidate.label} {fitness_text(evaluation.fitness)}, {seconds}")
+            for alarm in find_alarms(trial):
+                name = alarm.name.replace("_", " ")
+                self.say(f"  {trial.candidate.label} alarm, {name}: {alarm.message}", "yellow")
         elif trial.candidate.fault is None and evaluation.fault is not None:
             self.say(f"  {trial.candidate.label} {line.state}: {evaluation.fault.message}")
         self._draw()

@@ -476,6 +476,7 @@ class Settings(_Settings):
             )
         return self
 
+    @model_validator(mode="after")
     def _calls_are_whole(self) -> Settings:
         training = self.training
         if isinstance(training, PopulationSettings):

@@ -150,6 +150,7 @@ def card(result: Result, settings: Settings, task: Task, by: str) -> str:
         by=by,
         best=result.best.candidate.label,
         source=result.best.candidate.reward.source.strip(),
+        alarms=find_alarms(result.best),
         rows=headline_rows(result.entrants, task.fitness_kind),
         test=None if result.test is None else interval_text(result.test),
         usage=result.usage,
