@@ -93,6 +93,7 @@ class EnvSettings(_Settings):
             ``environment`` (the environment's own reward) or ``success`` (1 at every step at which
             the task is solved, else 0). No language model ever sees them.
         environment_fields: fields that show what the environment says; of baselines alone.
+        budget: what ``experiment`` takes as its defaults for this task, e.g. ``candidates``.
         tuned: measured values for ``training=population``.
     """
 
@@ -107,6 +108,7 @@ class EnvSettings(_Settings):
     fields: dict[str, FieldSettings] | None = None
     baselines: dict[str, str] = {}
     environment_fields: tuple[EnvironmentField, ...] = ()
+    budget: dict[str, NonNegativeInt] = {}
     tuned: dict[str, Any] = {}
 
     @field_validator("name", mode="before")

@@ -73,18 +73,21 @@ def designs(brief: Brief, seeds: int) -> list[str]:
 
 @pytest.mark.parametrize("seeds", [9, pytest.param(100, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", TASKS)
-def test_every_design_can_be_trained(name: str, seeds: int, sandbox: SandboxSettings) -> None:
+def test_designs_can_be_trained(name: str, seeds: int, sandbox: SandboxSettings) -> None:
     task, play, brief = world(name)
     found = designs(brief, seeds)
-    rows = play.probe
+    rows, constant = play.probe, set()
     with RewardProcess(task.layout, sandbox) as process:
         for source in found:
             process.load(RewardFunction(source))
             rewards = process.evaluate(rows.state, rows.action, rows.next_state)
-            assert np.ptp(rewards.total) > 1e-9, source
+            if np.ptp(rewards.total) < 1e-9:
+                constant.add(source)  # of things that do not move in random play; it is sent back
             assert np.abs(rewards.components).max() < 1e3, source
     for source in (found[0], found[-1]):
-        assert probe(RewardFunction(source), task.layout, rows, sandbox) is None
+        fault = probe(RewardFunction(source), task.layout, rows, sandbox)
+        assert (fault is not None) == (source in constant)
+    assert len(constant) <= 0.1 * len(set(found)), constant
     assert len(set(found)) > seeds / 2
 
 

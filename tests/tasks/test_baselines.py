@@ -217,7 +217,7 @@ def test_both_backends_train_with_every_kind_of_baseline(tmp_path: Path, backend
     for name, baseline in found.items():
         training = Training(tmp_path / name, trained_on(baseline, settings))
         [candidate] = candidates(baseline.source)
-        evaluation = training.backend.retrain(candidate, training.note)
+        [evaluation] = training.again(candidate)
         assert evaluation.status is Status.OK, evaluation.fault
         assert evaluation.fitness is not None
         assert evaluation.fitness.kind == "success"
