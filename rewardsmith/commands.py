@@ -15,6 +15,7 @@ from rich.table import Table
 
 from rewardsmith import config as configuration
 from rewardsmith.errors import ConfigurationError, RewardsmithError
+from rewardsmith.results import RunDirectory
 from rewardsmith.settings import Settings
 
 app = typer.Typer(
@@ -127,9 +128,9 @@ def check(
 ) -> None:
     """Say whether a reward would be trained: 0 if so, 1 with the reason if not."""
     with _one_sentence():
-        from rewardsmith.inspection import inspect_reward, open_run
+        from rewardsmith.inspection import inspect_reward
 
-        known = None if run is None else open_run(run)
+        known = None if run is None else RunDirectory.open(run, "--run")
         settings = _settings(env, known.config_file if known else None, overrides or [])
         findings = inspect_reward(file, settings, known)
     console = Console(highlight=False, soft_wrap=True)

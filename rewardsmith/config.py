@@ -60,11 +60,7 @@ def with_provider(overrides: Sequence[str], provider: str) -> DictConfig:
     Raises:
         ConfigurationError: there is no such file.
     """
-    known = _options("llm")
-    if provider not in known:
-        raise ConfigurationError(
-            f"llm.provider is {provider!r}, but it must be one of {', '.join(known)}."
-        )
+    _check_option("llm", "llm.provider", provider)
     kept = [item for item in overrides if not item.startswith("llm=")]
     return hydra.compose("config", overrides=[*kept, f"llm={provider}", f"llm.provider={provider}"])
 
@@ -80,11 +76,7 @@ def with_final_training(config: DictConfig, overrides: Sequence[str], name: str)
     Raises:
         ConfigurationError: there is no such file.
     """
-    known = _options("training")
-    if name not in known:
-        raise ConfigurationError(
-            f"experiment.final is {name!r}, but it must be null or one of {', '.join(known)}."
-        )
+    _check_option("training", "experiment.final", name)
     common = tuple(f"training.{field}=" for field in TrainingSettings.model_fields)
     kept = [
         item for item in overrides if not item.startswith("training") or item.startswith(common)
@@ -93,9 +85,11 @@ def with_final_training(config: DictConfig, overrides: Sequence[str], name: str)
     return OmegaConf.merge(config, {"final_training": other.training})  # type: ignore[return-value]
 
 
-def _options(group: str) -> list[str]:
+def _check_option(group: str, key: str, name: str) -> None:
     names = GlobalHydra.instance().config_loader().get_group_options(group)
-    return sorted(name for name in names if name != "base")
+    known = sorted(option for option in names if option != "base")
+    if name not in known:
+        raise ConfigurationError(f"{key} is {name!r}, but it must be one of {', '.join(known)}.")
 
 
 def task_names() -> list[str]:

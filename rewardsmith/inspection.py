@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rewardsmith.errors import ConfigurationError
 from rewardsmith.results import RunDirectory
 from rewardsmith.reward.probe import probe
 from rewardsmith.reward.process import RewardProcess
@@ -69,20 +68,6 @@ def inspect_reward(file: Path, settings: Settings, run: RunDirectory | None) -> 
         return [_stop(fault)]
     findings = [Finding("code", "accepted"), *_values(reward, task, play, settings)]
     return [*findings, *_screen(reward, task, play, settings, run)]
-
-
-def open_run(path: Path) -> RunDirectory:
-    """Point at the run that the screens are to know.
-
-    Raises:
-        ConfigurationError: there is none.
-    """
-    run = RunDirectory(path)
-    if not run.config_file.is_file():
-        raise ConfigurationError(
-            f"--run is {str(path)!r}, but there is no run (no config.yaml) in it."
-        )
-    return run
 
 
 def _stop(fault: Fault) -> Finding:

@@ -64,8 +64,12 @@ class RunDirectory:
                 ) from None
 
     @classmethod
-    def open(cls, path: Path) -> RunDirectory:
+    def open(cls, path: Path, named: str = "experiment.resume") -> RunDirectory:
         """Point at a run that exists.
+
+        Args:
+            path: of the run.
+            named: option that the path was given by, for the sentence.
 
         Raises:
             ResultsError: there is none.
@@ -73,7 +77,7 @@ class RunDirectory:
         run = cls(path)
         if not run.config_file.is_file():
             raise ResultsError(
-                f"experiment.resume is {str(path)!r}, but there is no run (no config.yaml) in it."
+                f"{named} is {str(path)!r}, but there is no run (no config.yaml) in it."
             )
         return run
 

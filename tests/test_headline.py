@@ -21,7 +21,7 @@ from rewardsmith.summary import headline_rows
 from rewardsmith.tasks.baselines import Baseline
 from rewardsmith.types import Candidate, Evaluation, Fault, RewardFunction, Status
 from tests.conftest import load_settings
-from tests.search.test_race import evaluated, trial
+from tests.search.made_up import evaluated, trial
 
 SETTINGS = load_settings("env=point")
 ONE = trial("1/0", evaluated(10, 10, 10))

@@ -20,7 +20,7 @@ from rewardsmith.tasks.task import Task, play_randomly
 from rewardsmith.training.base import FINAL_TRAININGS, OnEvaluated, OnProgress
 from rewardsmith.types import Candidate, Trial
 from tests.conftest import load_settings
-from tests.search.test_race import evaluated
+from tests.search.made_up import evaluated
 
 SOLVED = {"1/0": 10, "1/1": 11, "1/2": 2, "1/3": 5}
 """Of 15 episodes, in every training of the first round; the race tells who is really better."""

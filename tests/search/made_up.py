@@ -55,6 +55,25 @@ def episodes(successes: int, of: int, lengths: int = 50) -> Episodes:
     )
 
 
+def evaluated(*solved: int, of: int = 15, first: int = 0, early: float = 0.5) -> Evaluation:
+    """An evaluation of trainings, numbered from `first`, that solved so many of their episodes."""
+    played = tuple(episodes(count, of) for count in solved)
+    return Evaluation(
+        Status.OK,
+        fitness("success", played),
+        scores("success", played),
+        tuple(curve([early], near=[1.0]) for _ in solved),
+        episodes=played,
+        trainings=tuple(range(first, first + len(solved))),
+    )
+
+
+def trial(label: str, evaluation: Evaluation) -> Trial:
+    """A candidate with an evaluation, by its label."""
+    iteration, index = map(int, label.split("/"))
+    return Trial(Candidate(iteration, index, RewardFunction("")), evaluation)
+
+
 def trained(
     curves: Sequence[tuple[Checkpoint, ...]],
     played: Sequence[Episodes],

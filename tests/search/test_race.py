@@ -2,40 +2,11 @@
 
 from __future__ import annotations
 
-from rewardsmith.evaluation import fitness, merge
+from rewardsmith.evaluation import merge
 from rewardsmith.search.base import rank
 from rewardsmith.search.race import rivals
-from rewardsmith.types import (
-    Candidate,
-    Checkpoint,
-    Episodes,
-    Evaluation,
-    Fault,
-    RewardFunction,
-    Status,
-    Trial,
-)
-
-
-def evaluated(*solved: int, of: int = 15, first: int = 0, early: float = 0.5) -> Evaluation:
-    """An evaluation of trainings that solved so many of their episodes."""
-    episodes = tuple(
-        Episodes([True] * count + [False] * (of - count), [0.0] * of, [50] * of) for count in solved
-    )
-    point = Checkpoint(100, early, 1.0, {"near": 1.0}, 50.0)
-    return Evaluation(
-        Status.OK,
-        fitness("success", episodes),
-        tuple(count / of for count in solved),
-        tuple((point,) for _ in solved),
-        episodes=episodes,
-        trainings=tuple(range(first, first + len(solved))),
-    )
-
-
-def trial(label: str, evaluation: Evaluation) -> Trial:
-    iteration, index = map(int, label.split("/"))
-    return Trial(Candidate(iteration, index, RewardFunction("")), evaluation)
+from rewardsmith.types import Evaluation, Fault, Status, Trial
+from tests.search.made_up import evaluated, trial
 
 
 def picked(trials: list[Trial], most: int = 4, indifference: float = 0.1) -> list[str]:
