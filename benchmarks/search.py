@@ -7,9 +7,10 @@ success (or return) after fresh trainings, on episodes that nothing was selected
 early it came. Intervals are bootstraps over search seeds.
 
 Usage: ``python benchmarks/search.py [--tasks reach …] [--strategies greedy …] [--designers …]
-[--seeds 3] [--quick] [OVERRIDE …]``. Runs that are there already are not made again, so that it can
-be stopped and continued. ``--quick`` is two strategies and one seed on the point task. Writes
-``results/search.json`` and ``results/search.png``; the runs are kept under ``--folder``.
+[--seeds 3] [--quick] [OVERRIDE …]``. Runs that are under ``--folder`` already (with whatever
+overrides they had) are not made again, so that it can be stopped and continued. ``--quick`` is two
+strategies and one seed on the point task. Writes ``results/search.json`` and
+``results/search.png``.
 """
 
 from __future__ import annotations
@@ -59,9 +60,7 @@ def run(task: str, designer: str, strategy: str, seed: int, folder: Path, extra:
         provider = ["llm=builtin"]
         if designer == "recorded":
             provider = ["llm=builtin", "llm._target_=recorded.Recorded"]
-        command = [
-            sys.executable,
-            str(ROOT / "gen.py"),
+        chosen = [
             f"env={task}",
             *provider,
             *COMMON,
@@ -71,6 +70,9 @@ def run(task: str, designer: str, strategy: str, seed: int, folder: Path, extra:
             f"paths.results={place}",
             *extra,
         ]
+        if (place / task / "config.yaml").exists():  # it was stopped
+            chosen = [f"experiment.resume={place / task}"]
+        command = [sys.executable, str(ROOT / "gen.py"), *chosen]
         replies = ROOT / "tests" / "data" / "replies" / task
         environment = {**os.environ, "PYTHONPATH": str(FOLDER), REPLIES: str(replies)}
         subprocess.run(command, env=environment, check=False, stdout=subprocess.DEVNULL)

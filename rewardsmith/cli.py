@@ -87,15 +87,16 @@ def _design(config: DictConfig, console: Console) -> int:
     executor = LocalExecutor(
         settings.training.workers or _cores(), without_secrets({**environment, **os.environ})
     )
-    backend, final_backend = _backends(settings, executor)
-    planned = settings if run is None else configuration.resumed(run.config_file, [])
-    strategy = Seeded(_strategy(settings, task, play, planned.experiment.iterations), seeds)
+    final = settings.model_copy(update={"training": settings.final_training or settings.training})
+    backend, final_backend = _backends(executor, settings, final)
+    planned = configuration.planned_iterations(run.config_file) if run else None
+    strategy = Seeded(_strategy(settings, task, play, planned), seeds)
     resumed, record = run is not None, _record(settings, task, provider, layers)
     run = run or RunDirectory.create(Path(settings.paths.results), settings.env.name)
     console.open_log(run.log_file)
     console.header(settings, task, provider, why, layers, executor.workers, run, resumed)
     if resumed:
-        run.note_resumption(_resume_overrides(), record)
+        run.note_resumption(_kept_overrides(), record)
     else:
         run.write_config(configuration.to_yaml(settings))
         run.update_record(**record)
@@ -112,7 +113,7 @@ def _design(config: DictConfig, console: Console) -> int:
             strategy=strategy,
             author=Author(session, task, play, settings.sandbox, experiment.repairs, screens),
             backend=backend(settings, task, run, executor),
-            final_backend=final_backend(settings, task, run, executor),
+            final_backend=final_backend(final, task, run, executor),
             baselines=list(baselines(task).values()),
             run=run,
             session=session,
@@ -153,19 +154,18 @@ def _settings(
     return configuration.checked(chosen), None, why
 
 
-def _backends(settings: Settings, executor: LocalExecutor) -> tuple[Any, Any]:
+def _backends(executor: LocalExecutor, search: Settings, final: Settings) -> list[Any]:
     """Classes that train: for the search, and for the result.
 
     Raises:
         ConfigurationError: one of them could not.
     """
-    final = settings.model_copy(update={"training": settings.final_training or settings.training})
     found = []
-    for chosen in (settings, final):
-        found.append(configuration.find_class(chosen.training.target))
-        if chosen is settings or chosen.training != settings.training:
-            found[-1].check(chosen, executor)
-    return found[0], found[1]
+    for settings in (search, final):
+        found.append(configuration.find_class(settings.training.target))
+        if settings is search or settings.training != search.training:
+            found[-1].check(settings, executor)
+    return found
 
 
 def _session(
@@ -182,6 +182,11 @@ def _resume_overrides() -> list[str]:
     return [item for item in overrides if not item.startswith("experiment.resume=")]
 
 
+def _kept_overrides() -> list[str]:
+    """The same, for the record: headers and the like may be secrets, and are not kept."""
+    return [item for item in _resume_overrides() if not item.startswith("llm.parameters")]
+
+
 def _provider(settings: Settings, environment: Mapping[str, str]) -> Provider:
     llm: LLMSettings = settings.llm
     if llm.seed is None:
@@ -190,7 +195,7 @@ def _provider(settings: Settings, environment: Mapping[str, str]) -> Provider:
     return provider
 
 
-def _strategy(settings: Settings, task: Any, play: Any, planned: int) -> Any:
+def _strategy(settings: Settings, task: Any, play: Any, planned: int | None) -> Any:
     """Build the search strategy, or several in a chain over the iterations that were planned.
 
     Raises:
@@ -204,7 +209,7 @@ def _strategy(settings: Settings, task: Any, play: Any, planned: int) -> Any:
         kind = configuration.find_class(chosen.target)
         options = check_part(kind.Options, chosen.options, ("strategies", name))
         strategies.append(kind(options, settings, task, play))
-    return Chain(strategies, planned)
+    return Chain(strategies, planned or settings.experiment.iterations)
 
 
 def _replayed(settings: Settings) -> RunDirectory | None:

@@ -131,7 +131,7 @@ def check(
         from rewardsmith.inspection import inspect_reward
 
         known = None if run is None else RunDirectory.open(run, "--run")
-        settings = _settings(env, known.config_file if known else None, overrides or [])
+        settings = _settings(env, known, overrides or [])
         findings = inspect_reward(file, settings, known)
     console = Console(highlight=False, soft_wrap=True)
     for finding in findings:
@@ -143,15 +143,15 @@ def check(
         raise typer.Exit(1)
 
 
-def _settings(env: str | None, config_file: Path | None, overrides: list[str]) -> Settings:
+def _settings(env: str | None, run: RunDirectory | None, overrides: list[str]) -> Settings:
     """The configuration of a run, or the shipped one; `env` chooses the task in the latter.
 
     Raises:
         ConfigurationError: the run is of another task.
     """
-    if config_file is None:
+    if run is None:
         return configuration.composed(["llm=builtin", f"env={env or 'reach'}", *overrides])
-    settings = configuration.resumed(config_file, overrides)
+    settings = configuration.resumed(run.config_file, [*run.earlier_overrides(), *overrides])
     if env is not None and settings.env != configuration.composed([f"env={env}"]).env:
         raise ConfigurationError(
             f"--env is {env!r}, but the run is of {settings.env.name!r}; leave --env out."

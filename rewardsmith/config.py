@@ -79,7 +79,9 @@ def with_final_training(config: DictConfig, overrides: Sequence[str], name: str)
     _check_option("training", "experiment.final", name)
     common = tuple(f"training.{field}=" for field in TrainingSettings.model_fields)
     kept = [
-        item for item in overrides if not item.startswith("training") or item.startswith(common)
+        item
+        for item in overrides
+        if not item.lstrip("+~").startswith("training") or item.startswith(common)
     ]
     other = hydra.compose("config", overrides=[*kept, f"training={name}"])
     return OmegaConf.merge(config, {"final_training": other.training})  # type: ignore[return-value]
@@ -154,6 +156,11 @@ def to_yaml(settings: Settings) -> str:
     values = settings.model_dump(by_alias=True, mode="json")
     values["llm"]["parameters"] = masked(values["llm"]["parameters"])
     return OmegaConf.to_yaml(OmegaConf.create(values))
+
+
+def planned_iterations(config_file: Path) -> int:
+    """How many iterations a run began with."""
+    return int(OmegaConf.load(config_file).experiment.iterations)
 
 
 def resumed(config_file: Path, overrides: Sequence[str]) -> Settings:

@@ -160,7 +160,7 @@ class Console:
 
     def candidate_written(self, candidate: Candidate) -> None:
         """A reply was turned into a candidate, usable or not."""
-        line = self._lines[candidate.label]
+        line = self._line(candidate)
         fault = candidate.fault
         if fault is None:
             line.state = "waiting"
@@ -172,9 +172,13 @@ class Console:
         self.say(f"  {candidate.label}{attempt} {text}")
         self._draw()
 
+    def _line(self, candidate: Candidate) -> _Line:
+        """What is known of a candidate; of an earlier iteration's, what came of a race."""
+        return self._lines.setdefault(candidate.label, _Line())
+
     def progressed(self, candidate: Candidate, data: dict[str, Any]) -> None:
         """A training came further."""
-        line = self._lines[candidate.label]
+        line = self._line(candidate)
         line.state = "training"
         point = data.get("checkpoint")
         self._advance(line, data["timesteps"], late=point is not None)
@@ -211,7 +215,7 @@ class Console:
 
     def evaluated(self, trial: Trial, usage: Usage) -> None:
         """A candidate is finished."""
-        line = self._lines[trial.candidate.label]
+        line = self._line(trial.candidate)
         evaluation = trial.evaluation
         line.state = evaluation.status.value
         self._cost = cost_text(usage)

@@ -16,7 +16,15 @@ import numpy as np
 
 from rewardsmith.tasks.task import Task
 from rewardsmith.tasks.wrapper import flat_action
-from rewardsmith.types import Checkpoint, Episodes, Evaluation, Fitness, Rewards, Transitions
+from rewardsmith.types import (
+    WORKER_REASONS,
+    Checkpoint,
+    Episodes,
+    Evaluation,
+    Fitness,
+    Rewards,
+    Transitions,
+)
 
 CHECKPOINT_SEEDS = 1_000_000_000
 RANKING_SEEDS = 1_400_000_000
@@ -85,9 +93,17 @@ def training_seed(run_seed: int, training: int) -> int:
     return (run_seed * 1_000 + training) % CHECKPOINT_SEEDS
 
 
-def held_out_seeds(start: int, run_seed: int, count: int) -> range:
-    """Seeds of `count` episodes in one of the ranges above; another run seed gives others."""
-    first = start + (run_seed * 1_000) % 300_000_000
+def held_out_seeds(start: int, run_seed: int, count: int, part: int = 0) -> range:
+    """Seeds of episodes in one of the ranges above; another run seed gives others.
+
+    Args:
+        start: of the range.
+        run_seed: of the run.
+        count: how many.
+        part: the first `count`, the next, and so on: each training has episodes of its own, so that
+            all of them can be counted as independent.
+    """
+    first = start + (run_seed * 1_000) % 300_000_000 + part * count
     return range(first, first + count)
 
 
@@ -189,8 +205,13 @@ def fitness(kind: str, episodes: Sequence[Episodes]) -> Fitness:
 
 
 def merge(kind: str, first: Evaluation, more: Evaluation) -> Evaluation:
-    """Count further trainings of a candidate together with those before; any fault is its own."""
-    if more.fault is not None:
+    """Count further trainings of a candidate together with those before.
+
+    A fault fails the candidate, unless the reward is not to blame: then what was known stays.
+    """
+    if more.fault is not None and more.fault.reason in WORKER_REASONS:
+        found = first
+    elif more.fault is not None:
         found = replace(more, curves=first.curves + more.curves)
     else:
         episodes = first.episodes + more.episodes

@@ -7,6 +7,8 @@ improvement) and the human-normalised score of Ma et al. 2024 (Eureka).
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,13 +18,10 @@ from rewardsmith.evaluation import CONFIDENCE
 from rewardsmith.search.base import rank
 from rewardsmith.settings import Settings
 from rewardsmith.tasks.baselines import Baseline
-from rewardsmith.types import Candidate, Evaluation, FloatArray, RewardFunction, Trial
+from rewardsmith.types import Candidate, Evaluation, RewardFunction, Trial
 
 WINNER, FIRST = "winner", "best of iteration 1"
 SPARSE, HUMAN = "sparse", "human"
-SMALLEST_DIFFERENCE = 0.02
-"""Of human and sparse success; closer together, nothing can be told by their distance."""
-RESAMPLES = 2_000
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,15 @@ class Entrant:
     settings: Settings
     evaluation: Evaluation | None = None
 
+    @property
+    def key(self) -> str:
+        """Digest of what its trainings depend on, beside its reward."""
+        experiment = self.settings.experiment
+        numbers = [experiment.seed, experiment.final_seeds, experiment.test_episodes]
+        training = self.settings.training.model_dump(exclude={"workers", "timeout_s"})
+        values = json.dumps([training, self.settings.env.model_dump(), numbers], sort_keys=True)
+        return hashlib.sha256(values.encode()).hexdigest()[:12]
+
 
 @dataclass(frozen=True)
 class Improvement:
@@ -48,7 +56,7 @@ class Improvement:
 
     Attributes:
         probability: over all pairs of training seeds.
-        low: lower end of the 95 % interval, by a bootstrap over seeds.
+        low: lower end of the 95 % interval.
         high: upper end.
     """
 
@@ -103,34 +111,54 @@ def trained_together(entrants: Sequence[Entrant]) -> list[list[Entrant]]:
 def improvement(winner: Evaluation, other: Evaluation) -> Improvement | None:
     """How likely the winner does better than another.
 
-    None if one of them has fewer than two trainings: one alone says nothing of the spread.
+    The interval is Newcombe's score interval for a rank statistic (2006, method 5), which keeps its
+    width where one side wins every time.
+
+    Returns:
+        None if one of them has fewer than two trainings: one alone says nothing of the spread.
     """
     if min(len(winner.scores), len(other.scores)) < 2:
         return None
     ours, theirs = np.array(winner.scores), np.array(other.scores)
-    wins: FloatArray = (ours[:, None] > theirs) + 0.5 * (ours[:, None] == theirs)
-    chance = np.random.default_rng(0)
-    rows = chance.integers(len(ours), size=(RESAMPLES, len(ours), 1))
-    columns = chance.integers(len(theirs), size=(RESAMPLES, 1, len(theirs)))
-    tail = 50 * (1 - CONFIDENCE)
-    low, high = np.percentile(wins[rows, columns].mean(axis=(1, 2)), [tail, 100 - tail])
-    return Improvement(float(wins.mean()), float(low), float(high))
+    wins = (ours[:, None] > theirs) + 0.5 * (ours[:, None] == theirs)
+    probability = float(wins.mean())
+    low, high = _score_interval(probability, len(ours), len(theirs))
+    return Improvement(probability, low, high)
+
+
+def _score_interval(probability: float, ours: int, theirs: int) -> tuple[float, float]:
+    """Ends at which the probability would just not be rejected."""
+    from scipy.optimize import brentq
+    from scipy.stats import norm
+
+    weight = (ours + theirs) / 2 - 1
+    limit = float(norm.ppf((1 + CONFIDENCE) / 2))
+
+    def excess(true: float) -> float:
+        spread = 1 + weight * (1 - true) / (2 - true) + weight * true / (1 + true)
+        variance = true * (1 - true) * spread / (ours * theirs)
+        return abs(true - probability) - limit * variance**0.5
+
+    near = 1e-9  # where nothing is in excess; at 0 and 1 themselves there is no variance
+    low = brentq(excess, 0.0, probability - near) if probability > 0 else 0.0
+    high = brentq(excess, probability + near, 1.0) if probability < 1 else 1.0
+    return float(low), float(high)
 
 
 def human_normalised(entrants: Sequence[Entrant]) -> dict[str, float]:
     """Score of each entrant on a scale from the sparse reward (0) to the human one (1).
 
     Returns:
-        By label; empty where a baseline is missing, or where the two are too close to each other.
+        By label; empty where a baseline is missing, or where the human reward is not clearly better
+        than the sparse one (their intervals meet): the scale would have no length.
     """
-    means = {
-        item.candidate.label: item.evaluation.fitness.mean
+    found = {
+        item.candidate.label: item.evaluation.fitness
         for item in entrants
         if item.evaluation is not None and item.evaluation.fitness is not None
     }
-    if SPARSE not in means or HUMAN not in means:
+    sparse, human = found.get(SPARSE), found.get(HUMAN)
+    if sparse is None or human is None or human.low <= sparse.high:
         return {}
-    distance = abs(means[HUMAN] - means[SPARSE])
-    if distance < SMALLEST_DIFFERENCE:
-        return {}
-    return {label: (mean - means[SPARSE]) / distance for label, mean in means.items()}
+    length = human.mean - sparse.mean
+    return {label: (item.mean - sparse.mean) / length for label, item in found.items()}

@@ -112,6 +112,8 @@ def _screen(
     yield Finding("duplicates", among)
     if candidate.preference is not None:
         yield Finding("preference", _preference(candidate.preference), stops=fault is not None)
+    elif settings.experiment.screens.preference == "skip":
+        yield Finding("preference", "not asked for (experiment.screens.preference)")
     else:
         yield Finding("preference", "cannot be judged: too few stored episodes of a kind")
 

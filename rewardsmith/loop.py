@@ -18,7 +18,7 @@ from rewardsmith.search.base import Proposal, Strategy, rank
 from rewardsmith.search.race import rivals
 from rewardsmith.settings import Settings
 from rewardsmith.standalone import standalone_module
-from rewardsmith.summary import Result, card, row, summarize
+from rewardsmith.summary import Result, author_of, card, row, summarize
 from rewardsmith.tasks.baselines import Baseline
 from rewardsmith.tasks.task import Task
 from rewardsmith.training.base import Backend
@@ -89,7 +89,7 @@ class Loop:
         Everything that is finished is on disk at every moment; run again over the same directory,
         this goes on where it stopped and pays for no reply twice.
         """
-        started = time.monotonic()
+        started, earlier = time.monotonic(), self.run.read_record().get("seconds", 0.0)
         stopped = None
         try:
             for number in range(1, self.settings.experiment.iterations + 1):
@@ -103,10 +103,11 @@ class Loop:
             entrants=tuple(entrants),
             test=self._test(entrants),
             usage=self.paid + self.session.usage,
-            seconds=time.monotonic() - started,
+            seconds=earlier + time.monotonic() - started,
             timesteps=sum(trial.evaluation.collected for trial in self.trials),
             stopped=stopped,
         )
+        self.run.update_record(seconds=result.seconds)
         self.run.write_summary(summarize(result, self.settings))
         if result.best is not None:
             self.run.write_card(card(result, self.settings, self.task, self.by))
@@ -115,16 +116,31 @@ class Loop:
     def _iterate(self, number: int) -> None:
         experiment = self.settings.experiment
         self.listener.iteration_started(number, experiment.iterations, experiment.candidates)
-        proposals = self.strategy.ask(number)
-        self._keep_prompt(number, proposals)
-        candidates = self.author.write(proposals, self._written)
-        self.trials += self._judge(number, candidates)
+        if self.run.is_closed(number):
+            self.trials += self._recall(number)
+        else:
+            proposals = self.strategy.ask(number)
+            self._keep_prompt(number, proposals)
+            candidates = self.author.write(proposals, self._written)
+            self.trials += self._judge(number, candidates)
         self._race(number)
         reflection = self.strategy.tell(number, tuple(self.trials))
-        rows = [row(trial) for trial in self.trials if trial.candidate.iteration == number]
-        self.run.write_iteration(number, rows, reflection)
+        if not self.run.is_closed(number):
+            rows = [row(trial) for trial in self.trials if trial.candidate.iteration == number]
+            self.run.write_iteration(number, rows, reflection)
         self._keep_best()
         self.listener.iteration_finished(number, self._best())
+
+    def _recall(self, number: int) -> list[Trial]:
+        """The trials of an iteration that an earlier part of this run has finished.
+
+        Nothing is asked again, not even where the provider had failed: what came later rests on it.
+        """
+        trials = [item for item in self.run.read_trials() if item.candidate.iteration == number]
+        self.author.remember([trial.candidate for trial in trials], number)
+        for trial in trials:
+            self.listener.evaluated(trial, self.paid + self.session.usage)
+        return trials
 
     def _keep_prompt(self, number: int, proposals: Sequence[Proposal]) -> None:
         """Keep the first request, as an example for people to read."""
@@ -209,7 +225,7 @@ class Loop:
             self._write_best(best, best.evaluation.best_training)
 
     def _write_best(self, best: Trial, training: int) -> None:
-        module = standalone_module(best, self.task, self.by)
+        module = standalone_module(best, self.task, author_of(best.candidate, self.by))
         self.run.write_best(best.candidate, training, module)
 
     def _retrain(self) -> list[Entrant]:
@@ -233,12 +249,20 @@ class Loop:
 
     def _finished(self, entrants: Sequence[Entrant]) -> list[Entrant]:
         """The entrants with what is kept of their fresh trainings."""
-        return [replace(item, evaluation=self.run.read_final(item.candidate)) for item in entrants]
+        return [
+            replace(item, evaluation=self.run.read_final(item.candidate, item.key))
+            for item in entrants
+        ]
 
     def _retrain_group(self, group: Sequence[Entrant]) -> None:
+        keys = {item.candidate.label: item.key for item in group}
+
+        def evaluated(candidate: Candidate, evaluation: Evaluation) -> None:
+            self.run.write_final(candidate, keys[candidate.label], evaluation)
+
         candidates = [item.candidate for item in group]
         self.final_backend.retrain(
-            candidates, group[0].settings, self.listener.progressed, self.run.write_final
+            candidates, group[0].settings, self.listener.progressed, evaluated
         )
 
     def _test(self, entrants: Sequence[Entrant]) -> Fitness | None:

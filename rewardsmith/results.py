@@ -9,7 +9,7 @@ results/reach/
   models/iteration_1/candidate_0.zip  models/baselines/sparse_seed_500.zip  models/best.zip
   tensorboard_logs/iteration_1/candidate_0/seed_0/
   populations/    1.json
-  headline/       1_0.json  sparse.json  human.json
+  headline/       1_0_c0ffee.json  sparse_c0ffee.json  human_c0ffee.json
   seed_rewards/0_my_reward.py
   best/           reward.py  model.zip  card.md
   logs/           population_1.log
@@ -231,12 +231,19 @@ class RunDirectory:
     def _race_file(self, iteration: int, number: int) -> Path:
         return self.iteration(iteration) / f"race_{number}.json"
 
-    def write_final(self, candidate: Candidate, evaluation: Evaluation) -> None:
-        """Keep what fresh trainings with a reward came to, for the result."""
-        write_whole(self._final_file(candidate), _TRIAL.dump_json(Trial(candidate, evaluation)))
+    def write_final(self, candidate: Candidate, key: str, evaluation: Evaluation) -> None:
+        """Keep what fresh trainings with a reward came to, for the result.
 
-    def _final_file(self, candidate: Candidate) -> Path:
-        return self.root / "headline" / f"{candidate.label.replace('/', '_')}.json"
+        Args:
+            candidate: its reward.
+            key: digest of what the trainings depend on beside.
+            evaluation: what they came to.
+        """
+        file = self._final_file(candidate, key)
+        write_whole(file, _TRIAL.dump_json(Trial(candidate, evaluation)))
+
+    def _final_file(self, candidate: Candidate, key: str) -> Path:
+        return self.root / "headline" / f"{candidate.label.replace('/', '_')}_{key}.json"
 
     def write_iteration(self, number: int, summary: list[dict[str, Any]], reflection: str) -> None:
         """Keep an iteration's table and reflection."""
@@ -312,6 +319,10 @@ class RunDirectory:
         """
         return self._read(_TRIAL, self.iteration(iteration) / f"candidate_{index}.json")
 
+    def is_closed(self, iteration: int) -> bool:
+        """Whether an iteration is finished, its table and reflection written."""
+        return (self.iteration(iteration) / "evaluations.json").exists()
+
     def read_trials(self) -> list[Trial]:
         """Read all finished candidates, in order.
 
@@ -322,13 +333,13 @@ class RunDirectory:
         trials = [trial for file in files if (trial := self._read(_TRIAL, file)) is not None]
         return sorted(trials, key=lambda item: (item.candidate.iteration, item.candidate.index))
 
-    def read_final(self, candidate: Candidate) -> Evaluation | None:
+    def read_final(self, candidate: Candidate, key: str) -> Evaluation | None:
         """Read what `write_final` kept of this candidate, None if there is nothing.
 
         Raises:
             ResultsError: the file is damaged.
         """
-        trial = self._read(_TRIAL, self._final_file(candidate))
+        trial = self._read(_TRIAL, self._final_file(candidate, key))
         return None if trial is None or trial.candidate != candidate else trial.evaluation
 
     @staticmethod

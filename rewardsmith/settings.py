@@ -7,7 +7,7 @@ nothing of Hydra: `rewardsmith.config` reads the files and hands a plain dict to
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
@@ -25,6 +25,9 @@ from pydantic import (
 )
 
 from rewardsmith.errors import ConfigurationError
+
+FINAL_TRAININGS = 500
+"""Number of the first training for the result; the search's own are numbered from 0."""
 
 
 class _Settings(BaseModel):
@@ -44,6 +47,17 @@ class FieldSettings(_Settings):
     source: str
     meaning: str
     unit: str = ""
+
+
+BUDGET = ("candidates", "iterations", "seeds", "races")
+"""Settings of ``experiment`` that a task may have defaults of its own for."""
+
+
+def _known_keys(values: dict[str, Any], known: Iterable[str]) -> dict[str, Any]:
+    for key in values:
+        if key not in known:
+            raise ValueError(f"should have no key {key!r}; known are {', '.join(known)}")
+    return values
 
 
 EnvironmentField = Literal["environment_reward", "environment_success"]
@@ -127,10 +141,22 @@ class EnvSettings(_Settings):
             raise ValueError("should have at least one rule; null leaves it to the environment")
         return rules
 
+    @field_validator("budget")
+    @classmethod
+    def _known_budget(cls, budget: dict[str, int]) -> dict[str, int]:
+        return _known_keys(budget, BUDGET)
+
+    @field_validator("tuned")
+    @classmethod
+    def _known_tuned(cls, tuned: dict[str, Any]) -> dict[str, Any]:
+        return _known_keys(tuned, PopulationSettings.model_fields)
+
     @field_validator("baselines")
     @classmethod
     def _sources(cls, baselines: dict[str, str]) -> dict[str, str]:
         for name, text in baselines.items():
+            if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+                raise ValueError(f"should have names of lower-case letters, not {name!r}")
             if text not in ("environment", "success") and "def compute_reward(" not in text:
                 raise ValueError(
                     f"should have environment, success or the source of compute_reward for {name}"
@@ -446,12 +472,17 @@ class Settings(_Settings):
 
     @model_validator(mode="after")
     def _evaluation_fits(self) -> Settings:
-        if self.training.checkpoints > self.training.total_timesteps:
-            raise ValueError(
-                f"training.checkpoints is {self.training.checkpoints}, more than "
-                f"training.total_timesteps={self.training.total_timesteps}"
-            )
+        for training in self._trainings():
+            if training.checkpoints > training.total_timesteps:
+                raise ValueError(
+                    f"training.checkpoints is {training.checkpoints}, more than "
+                    f"training.total_timesteps={training.total_timesteps}"
+                )
         return self
+
+    def _trainings(self) -> list[PopulationSettings | StableBaselines3Settings]:
+        """Of the search, and of the result if it is another."""
+        return [self.training, *([self.final_training] if self.final_training else [])]
 
     @model_validator(mode="after")
     def _seed_rewards_fit(self) -> Settings:
@@ -480,14 +511,27 @@ class Settings(_Settings):
 
     @model_validator(mode="after")
     def _calls_are_whole(self) -> Settings:
-        training = self.training
-        if isinstance(training, PopulationSettings):
+        for training in self._trainings():
+            if not isinstance(training, PopulationSettings):
+                continue
             every, steps = training.actor_every, training.updates_per_call
             if steps % every:
                 raise ValueError(
                     f"training.updates_per_call is {steps}, which is no multiple of "
                     f"training.actor_every={every}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _seeds_do_not_meet(self) -> Settings:
+        experiment = self.experiment
+        most = experiment.seeds * (1 + experiment.races * experiment.iterations)
+        if max(most, experiment.final_seeds) > FINAL_TRAININGS:
+            raise ValueError(
+                f"experiment.seeds={experiment.seeds} with experiment.races={experiment.races} in "
+                f"{experiment.iterations} iterations (or experiment.final_seeds="
+                f"{experiment.final_seeds}) could need more than {FINAL_TRAININGS} seeds"
+            )
         return self
 
 

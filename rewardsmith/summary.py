@@ -13,10 +13,11 @@ from rewardsmith.evaluation import training_seed
 from rewardsmith.headline import WINNER, Entrant, human_normalised, improvement
 from rewardsmith.llm.types import Usage
 from rewardsmith.search.alarms import find_alarms
+from rewardsmith.search.reflection import block
 from rewardsmith.search.screens import savings
 from rewardsmith.settings import Settings
 from rewardsmith.tasks.task import Task
-from rewardsmith.types import Evaluation, Fitness, Status, Trial
+from rewardsmith.types import Candidate, Evaluation, Fitness, Status, Trial
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("rewardsmith", "templates"),
@@ -40,7 +41,7 @@ class Result:
         test: fitness on the test episodes, which nothing was selected by: of the winner's fresh
             trainings, or of the search's own best policy.
         usage: what the provider cost, earlier parts of a resumed run included.
-        seconds: wall time of this process.
+        seconds: wall time; of a resumed run with its earlier parts that came to their end.
         timesteps: environment steps that were taken in the search.
         stopped: why the search ended early, None if it did not.
     """
@@ -69,7 +70,7 @@ def summarize(result: Result, settings: Settings) -> dict[str, Any]:
         "usage": asdict(result.usage),
         "timesteps": {
             "search": result.timesteps,
-            "headline": sum(item.collected for item in compared),
+            "headline": _headline_steps(result.entrants),
         },
         "seconds": round(result.seconds, 1),
         "seeds": {
@@ -78,6 +79,11 @@ def summarize(result: Result, settings: Settings) -> dict[str, Any]:
         },
         "stopped": None if result.stopped is None else str(result.stopped),
     }
+
+
+def author_of(candidate: Candidate, provider: str) -> str:
+    """Who wrote a reward: the provider, a strategy, or the user in a file."""
+    return provider if candidate.origin == "provider" else candidate.origin
 
 
 def row(trial: Trial) -> dict[str, Any]:
@@ -147,16 +153,23 @@ def card(result: Result, settings: Settings, task: Task, by: str) -> str:
         env=settings.env,
         experiment=settings.experiment,
         kind=task.fitness_kind,
-        by=by,
+        by=author_of(result.best.candidate, by),
+        candidates=len(result.trials),
+        iterations=max(trial.candidate.iteration for trial in result.trials),
         best=result.best.candidate.label,
-        source=result.best.candidate.reward.source.strip(),
+        source=block(result.best.candidate.reward.source.strip()),
         alarms=find_alarms(result.best),
         rows=headline_rows(result.entrants, task.fitness_kind),
         test=None if result.test is None else interval_text(result.test),
         usage=result.usage,
         steps=result.timesteps,
+        headline_steps=_headline_steps(result.entrants),
         minutes=result.seconds / 60,
     )
+
+
+def _headline_steps(entrants: Sequence[Entrant]) -> int:
+    return sum(item.evaluation.collected for item in entrants if item.evaluation is not None)
 
 
 def headline_rows(entrants: Sequence[Entrant], kind: str) -> list[dict[str, str]]:

@@ -153,6 +153,10 @@ class Fault:
     traceback: str = ""
 
 
+WORKER_REASONS = ("worker", "training_timeout")
+"""Reasons of faults that no reward is to blame for: the process died, or had no time left."""
+
+
 @dataclass(frozen=True)
 class RewardFunction:
     """Source code of ``compute_reward``; only ever called inside a reward process."""
@@ -279,7 +283,7 @@ class Preference:
     """How a reward orders stored episodes, one successful and one failed at a time.
 
     Attributes:
-        share: of the pairs in which the successful episode earns more per step; a tie counts half.
+        share: of the pairs in which the successful episode earns more; a tie counts half.
         low: lower end of the 95 % interval.
         high: upper end of the 95 % interval.
         successes: successful episodes in the store.
@@ -346,18 +350,3 @@ class Trial:
 
     candidate: Candidate
     evaluation: Evaluation
-
-
-@dataclass(frozen=True)
-class Iteration:
-    """All trials of one round, best first among those that finished.
-
-    Attributes:
-        number: from 1.
-        trials: in the order of the candidates.
-        reflection: the text that the next prompt carries.
-    """
-
-    number: int
-    trials: tuple[Trial, ...]
-    reflection: str = field(default="", repr=False)

@@ -72,15 +72,19 @@ def test_what_is_trained_is_not_trained_again() -> None:
 
 def test_the_scale_runs_from_the_sparse_to_the_human_reward() -> None:
     rows = [
-        entrant("ours", evaluated(12)),
-        entrant(SPARSE, evaluated(3)),
-        entrant(HUMAN, evaluated(9)),
+        entrant("ours", evaluated(12, 12, 12)),
+        entrant(SPARSE, evaluated(3, 3, 3)),
+        entrant(HUMAN, evaluated(9, 9, 9)),
     ]
     found = human_normalised(rows)
     assert found == pytest.approx({"ours": 1.5, SPARSE: 0.0, HUMAN: 1.0})
 
 
-@pytest.mark.parametrize("human", [None, evaluated(3)], ids=["not trained", "no better"])
+@pytest.mark.parametrize(
+    "human",
+    [None, evaluated(3), evaluated(4), evaluated(0)],
+    ids=["not trained", "no better", "hardly better", "worse"],
+)
 def test_there_is_no_scale_without_a_distance(human: Evaluation | None) -> None:
     rows = [entrant("ours", evaluated(12)), entrant(SPARSE, evaluated(3)), entrant(HUMAN, human)]
     assert human_normalised(rows) == {}
@@ -90,10 +94,18 @@ def test_the_probability_of_improvement_counts_pairs_of_trainings() -> None:
     found = improvement(evaluated(15, 15, 9), evaluated(9, 9, 3))
     assert found is not None
     assert found.probability == pytest.approx((3 + 3 + 2) / 9)
-    assert found.low <= found.probability <= found.high
-    sure = improvement(evaluated(15, 15), evaluated(3, 3))
-    assert sure is not None
-    assert (sure.low, sure.probability, sure.high) == (1.0, 1.0, 1.0)
+    assert found.low < found.probability < found.high
+
+
+def test_winning_every_time_is_no_certainty() -> None:
+    few = improvement(evaluated(15, 15), evaluated(3, 3))
+    more = improvement(evaluated(*[15] * 5), evaluated(*[3] * 5))
+    assert few is not None and more is not None
+    assert (few.probability, few.high) == (more.probability, more.high) == (1.0, 1.0)
+    assert few.low < 0.5 < more.low < 0.8
+    equal = improvement(evaluated(*[15] * 5), evaluated(*[15] * 5))
+    assert equal is not None
+    assert equal.low < 0.3 and equal.high > 0.7
 
 
 def test_one_training_alone_says_nothing_of_the_spread() -> None:

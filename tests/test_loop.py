@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from rewardsmith.console import Console
 from rewardsmith.headline import Entrant
 from rewardsmith.llm.types import Usage
 from rewardsmith.loop import Loop
@@ -25,6 +26,8 @@ from tests.search.made_up import evaluated
 SOLVED = {"1/0": 10, "1/1": 11, "1/2": 2, "1/3": 5}
 """Of 15 episodes, in every training of the first round; the race tells who is really better."""
 RACED = {"1/0": 15, "1/1": 3}
+CLOSE = {"2/0": 12, "2/1": 2, "2/2": 2, "2/3": 2}
+"""Of a second iteration, whose best is close to the best before."""
 
 
 class MadeUp:
@@ -43,7 +46,7 @@ class MadeUp:
         on_evaluated: OnEvaluated,
     ) -> None:
         self.asked.append(([item.label for item in candidates], trainings))
-        table = RACED if trainings.start else SOLVED
+        table = RACED | {"2/0": 9} if trainings.start else SOLVED | CLOSE
         for candidate in candidates:
             for training in trainings:
                 self._write_model(candidate, training)
@@ -71,13 +74,21 @@ class MadeUp:
 class FourDrafts:
     """A strategy that proposes the same four rewards."""
 
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
     def ask(self, iteration: int) -> list[Draft]:
+        self.asked.append(iteration)
         source = (
             "def compute_reward(state, action, next_state):\n"
             "    part = {} * np.sum(action, axis=-1)\n"
             '    return part, {{"part": part}}\n'
         )
-        return [Draft(iteration, index, source.format(index + 1.0), "test") for index in range(4)]
+        weights = [index + 1.0 + 10 * iteration for index in range(4)]
+        return [
+            Draft(iteration, index, source.format(weight), "test")
+            for index, weight in enumerate(weights)
+        ]
 
     def tell(self, iteration: int, trials: Sequence[Trial]) -> str:
         self.told = list(trials)
@@ -109,12 +120,24 @@ class Paid:
 class Run:
     """One run over a folder; another one over the same folder goes on with it."""
 
-    def __init__(self, folder: Path, task: Task, sandbox: SandboxSettings) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        task: Task,
+        sandbox: SandboxSettings,
+        *overrides: str,
+        listener: Any = None,
+    ) -> None:
         settings = load_settings(
-            "env=point", "experiment.iterations=1", "experiment.candidates=4", "experiment.seeds=3"
+            "env=point",
+            "experiment.iterations=1",
+            "experiment.candidates=4",
+            "experiment.seeds=3",
+            *overrides,
         )
         self.directory = RunDirectory(folder)
-        self.backend, self.strategy, self.listener = MadeUp(self.directory), FourDrafts(), Silent()
+        self.backend, self.strategy = MadeUp(self.directory), FourDrafts()
+        self.listener = listener or Silent()
         self.loop = Loop(
             settings=settings,
             task=task,
@@ -173,3 +196,39 @@ def test_a_run_over_what_is_finished_trains_nothing_and_ranks_the_same(
     assert again.result.trials == run.result.trials
     assert again.result.best == run.result.best
     assert again.result.test == run.result.test
+
+
+def test_a_run_that_has_raced_an_earlier_best_can_be_gone_on_with(
+    tmp_path: Path, point_task: Task, sandbox: SandboxSettings
+) -> None:
+    first = Run(tmp_path, point_task, sandbox, "experiment.iterations=2")
+    assert ["2/0", "1/0"] in [sorted(race, reverse=True) for race in first.listener.races]
+    console = Console()
+    console.watch(first.loop.settings, point_task)
+    again = Run(tmp_path, point_task, sandbox, "experiment.iterations=2", listener=console)
+    assert again.backend.asked == []
+    assert again.result.trials == first.result.trials
+
+
+def test_what_is_finished_is_not_asked_for_again_where_a_run_is_prolonged(
+    tmp_path: Path, point_task: Task, sandbox: SandboxSettings
+) -> None:
+    Run(tmp_path, point_task, sandbox)
+    files = {file: file.read_bytes() for file in tmp_path.glob("iteration_1/*")}
+    longer = Run(tmp_path, point_task, sandbox, "experiment.iterations=2")
+    assert {
+        label.partition("/")[0] for labels, _ in longer.backend.asked[:1] for label in labels
+    } == {"2"}
+    assert longer.strategy.asked == [2]
+    assert {file: file.read_bytes() for file in files} == files
+
+
+def test_other_settings_for_the_result_are_trained_anew_and_nothing_is_overwritten(
+    tmp_path: Path, point_task: Task, sandbox: SandboxSettings
+) -> None:
+    Run(tmp_path, point_task, sandbox)
+    files = {file: file.read_bytes() for file in tmp_path.glob("headline/*")}
+    again = Run(tmp_path, point_task, sandbox, "experiment.final_seeds=6")
+    assert again.backend.asked == [(["1/0"], range(0))]
+    assert len(list(tmp_path.glob("headline/*"))) == 2 * len(files)
+    assert {file: file.read_bytes() for file in files} == files

@@ -66,7 +66,7 @@ class Author:
         candidates: dict[int, Candidate] = {}
         for proposal in proposals:
             if isinstance(proposal, Draft):
-                candidates[proposal.candidate] = self._checked(_drafted(proposal))
+                candidates[proposal.candidate] = self._from(proposal)
                 on_candidate(candidates[proposal.candidate])
         pending = [proposal for proposal in proposals if isinstance(proposal, Request)]
         for attempt in range(self.repairs + 1):
@@ -81,6 +81,21 @@ class Author:
                 if _can_repair(candidates[request.candidate])
             ]
         return [candidates[proposal.candidate] for proposal in proposals]
+
+    def remember(self, candidates: Sequence[Candidate], iteration: int) -> None:
+        """Let the screens know candidates of an iteration that is over."""
+        if self.screens is not None:
+            known = [item for item in candidates if item.fault is None and item.reward is not None]
+            self.screens.remember(known, iteration)
+
+    def _from(self, draft: Draft) -> Candidate:
+        """A draft, probed; a strategy's variant of a reward is like it on purpose: no screens."""
+        candidate = _drafted(draft)
+        if not draft.parents:
+            return self._checked(candidate)
+        candidate = self._probed(candidate)
+        self.remember([candidate], draft.iteration)
+        return candidate
 
     def _candidate(self, request: Request, answer: Reply | ProviderError) -> Candidate:
         candidate = Candidate(
@@ -101,10 +116,14 @@ class Author:
 
     def _checked(self, candidate: Candidate) -> Candidate:
         """A candidate with its code probed and screened."""
+        candidate = self._probed(candidate)
+        if candidate.fault is None and self.screens is not None:
+            return self.screens.examine(candidate)
+        return candidate
+
+    def _probed(self, candidate: Candidate) -> Candidate:
         assert candidate.reward is not None
         found = probe(candidate.reward, self.task.layout, self.play.probe, self.sandbox)
-        if found is None and self.screens is not None:
-            return self.screens.examine(candidate)
         return replace(candidate, fault=found)
 
 

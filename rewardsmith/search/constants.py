@@ -130,6 +130,8 @@ class _Places:
         if value < GUARD or self._fixed(node) or self._names(node) & self._structural:
             return False
         operand, holder = self._operand(node)
+        if isinstance(holder, ast.Tuple) and isinstance(self._parents[holder], ast.Assign):
+            return False  # which name it goes by is not followed
         if value == 1.0:
             factor = isinstance(holder, ast.BinOp) and isinstance(holder.op, ast.Mult)
             named = isinstance(holder, (ast.Assign, ast.AnnAssign, ast.arguments, ast.Dict))
@@ -159,6 +161,8 @@ class _Places:
             return {self._defaults[operand]}
         if isinstance(holder, ast.Assign):
             return {item.id for item in holder.targets if isinstance(item, ast.Name)}
+        if isinstance(holder, ast.Dict) and isinstance(table := self._parents[holder], ast.Assign):
+            return {item.id for item in table.targets if isinstance(item, ast.Name)}
         if isinstance(holder, ast.AnnAssign) and isinstance(holder.target, ast.Name):
             return {holder.target.id}
         return set()

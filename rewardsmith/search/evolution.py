@@ -22,6 +22,7 @@ from rewardsmith.search.base import Proposal, rank
 from rewardsmith.search.brief import build_brief
 from rewardsmith.search.common import Prompting
 from rewardsmith.search.prompts import fitness_text, render
+from rewardsmith.search.reflection import block
 from rewardsmith.settings import Settings
 from rewardsmith.tasks.task import RandomPlay, Task
 from rewardsmith.types import Trial
@@ -152,7 +153,7 @@ def _shown(trial: Trial, ranking: Sequence[Trial]) -> dict[str, Any]:
         "label": trial.candidate.label,
         "fitness": fitness_text(trial, ranking),
         "measure": "success rate" if fitness.kind == "success" else "fitness",
-        "source": trial.candidate.reward.source.strip(),
+        "source": block(trial.candidate.reward.source.strip()),
         "timesteps": ", ".join(str(look.timesteps) for look in looks),
         "successes": ", ".join(f"{look.success:.1f}" for look in looks if look.success is not None),
         "components": [

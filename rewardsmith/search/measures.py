@@ -150,8 +150,9 @@ def successes(points: Sequence[Checkpoint]) -> tuple[int, int]:
 def differ_by_chance(first: tuple[int, int], second: tuple[int, int]) -> float:
     """Chance that two rates differ as much as these where they are the same (Fisher's exact test).
 
-    Trainings are put together. That makes the test cautious: each supplies the same share of both
-    samples, so that differences between trainings do not add to the difference of the samples.
+    Trainings are put together, as if all episodes were independent. They are not quite: the looks
+    of all trainings begin in the same few situations, so what comes out is a bound to go by, and
+    chance exceeds it more often than it says.
 
     Args:
         first: successes, and episodes.

@@ -17,7 +17,7 @@ def rivals(trials: Sequence[Trial], most: int, indifference: float) -> list[Tria
     """Pick the trials that should be trained on more seeds.
 
     The best of the earlier iterations takes part if it is close at all: it was measured when there
-    was less experience to learn from, and only here do both meet on equal terms.
+    was less experience to learn from, and here its further trainings have as much as its rivals'.
 
     Args:
         trials: all so far.

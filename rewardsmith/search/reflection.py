@@ -25,7 +25,7 @@ from rewardsmith.search.measures import (
     success_curve,
     successes,
 )
-from rewardsmith.types import Alarm, Evaluation, Fault, Preference, Status, Trial
+from rewardsmith.types import WORKER_REASONS, Alarm, Evaluation, Fault, Preference, Status, Trial
 
 AGAINST = 0.05
 """How likely a correlation against success may be by chance before it is worth advice."""
@@ -102,7 +102,9 @@ def fitness_text(trial: Trial, ranking: Sequence[Trial]) -> str:
     if fitness is None:
         return "–"
     if fitness.kind == "return":
-        return f"rank {list(ranking).index(trial) + 1} of {len(ranking)}"
+        labels = [item.candidate.label for item in ranking]
+        label = trial.candidate.label  # more seeds may have changed its numbers, or ended it
+        return f"rank {labels.index(label) + 1} of {len(labels)}" if label in labels else "–"
     return f"{fitness.mean:.2f} [{fitness.low:.2f}, {fitness.high:.2f}]"
 
 
@@ -223,6 +225,9 @@ def _failure(trial: Trial) -> str:
     """
     fault = trial.evaluation.fault
     assert fault is not None
+    if fault.status is Status.NO_REPLY or fault.reason in WORKER_REASONS:
+        # nothing of the model's making; what happened may differ when the run is replayed
+        return f"Candidate {trial.candidate.label}: {fault.status.value.replace('_', ' ')}"
     text = f"Candidate {trial.candidate.label}: {fault.status.value.replace('_', ' ')}"
     if fault.reason:
         text += f" ({one_line(fault.reason, 40)})"

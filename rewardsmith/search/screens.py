@@ -51,7 +51,7 @@ MOST_EPISODES = 100
 """Stored episodes of each kind, successful and failed, that a reward is shown."""
 MOST_STEPS = 20_000
 """Transitions of each kind."""
-FEWEST_EPISODES = 5
+FEWEST_EPISODES = 10
 """With fewer of a kind the preference screen abstains."""
 FAIR_SHARE = 0.5
 """Of the pairs; a reward whose whole interval is below it is worse than a coin."""
@@ -88,8 +88,8 @@ class Store:
             return None
         lengths = [len(episode.transitions) for episode in self.episodes]
         starts = np.cumsum([0, *lengths[:-1]])
-        means = np.add.reduceat(rewards, starts) / lengths
-        return preference(means[: len(self.successes)], means[len(self.successes) :])
+        returns = np.add.reduceat(rewards, starts)
+        return preference(returns[: len(self.successes)], returns[len(self.successes) :])
 
 
 def build_store(play: RandomPlay, files: Sequence[Path], seed: int) -> Store:
@@ -286,7 +286,7 @@ class Screens:
             f"It puts failed episodes above successful ones: of all pairs of a successful and a "
             f"failed recorded episode it orders {found.share:.0%} rightly "
             f"[{found.low:.0%}, {found.high:.0%}] ({found.successes} successful, "
-            f"{found.failures} failed); a step of a successful episode must earn more on average.",
+            f"{found.failures} failed); a successful episode must earn more.",
         )
 
 

@@ -1,4 +1,6 @@
-"""Baselines: what a generated reward is compared with, each trained as the winner is.
+"""Baselines: what a generated reward is compared with, trained as the winner is.
+
+Only hindsight goals are left out where the environment alone can compute the reward.
 
 A task's YAML names them: a reward function in the project's own contract, or one word for what
 only the environment can compute. None of it may reach a language model: neither the sources nor
@@ -10,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from rewardsmith.errors import TaskError
 from rewardsmith.settings import EnvSettings, Settings
 from rewardsmith.tasks.task import Task
 
@@ -60,8 +63,17 @@ def baselines(task: Task) -> dict[str, Baseline]:
 
     Args:
         task: as the search sees it.
+
+    Raises:
+        TaskError: one needs what the environment does not report.
     """
     env = task.settings
+    for name, text in env.baselines.items():
+        if text == "success" and task.success_key is None:
+            raise TaskError(
+                f"env.baselines.{name} is 'success', but {env.id} reports no success: leave it "
+                "out, or say with env.success_when what success is."
+            )
     return {name: _baseline(name, text, env) for name, text in env.baselines.items()}
 
 

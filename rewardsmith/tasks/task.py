@@ -271,10 +271,11 @@ def _declared(settings: EnvSettings, observation: Any) -> dict[str, FieldSetting
 
 
 def _refuse_rewards(name: str, source: str) -> None:
-    if "reward" in source.lower():
+    key = source.lower().removeprefix("info.")
+    if "reward" in key or "cost" in key or key in (*SUCCESS_KEYS, "success_now"):
         raise TaskError(
             f"env.fields.{name}.source is {source!r}, but a reward of the environment must not "
-            "be shown to the language model."
+            "be shown to the language model, nor what it is made of."
         )
 
 

@@ -13,14 +13,13 @@ from rewardsmith.errors import ConfigurationError, WorkerError
 from rewardsmith.evaluation import TEST_SEEDS, fitness, held_out_seeds, scores
 from rewardsmith.execution import Job, LocalExecutor
 from rewardsmith.results import RunDirectory
+from rewardsmith.settings import FINAL_TRAININGS as FINAL_TRAININGS
 from rewardsmith.settings import Settings
 from rewardsmith.types import Candidate, Checkpoint, Episodes, Evaluation, Fault, Status
 
 OnProgress = Callable[[Candidate, dict[str, Any]], None]
 OnEvaluated = Callable[[Candidate, Evaluation], None]
 
-FINAL_TRAININGS = 500
-"""Number of the first training for the result; the search's own are numbered from 0."""
 _FAULT = TypeAdapter(Fault)
 _CURVE = TypeAdapter(tuple[Checkpoint, ...])
 

@@ -59,7 +59,10 @@ class StableBaselines3:
     ) -> None:
         """Train every candidate on some training seeds; see `Backend.train`."""
         experiment = self.settings.experiment
-        seeds = held_out_seeds(RANKING_SEEDS, experiment.seed, experiment.evaluation_episodes)
+        count = experiment.evaluation_episodes
+        seeds = [
+            held_out_seeds(RANKING_SEEDS, experiment.seed, count, number) for number in trainings
+        ]
         self._train(self.settings, candidates, trainings, seeds, on_progress, on_evaluated)
 
     def retrain(
@@ -71,8 +74,11 @@ class StableBaselines3:
     ) -> None:
         """Train from scratch on fresh seeds, for the result; see `Backend.retrain`."""
         experiment = settings.experiment
-        seeds = held_out_seeds(TEST_SEEDS, experiment.seed, experiment.test_episodes)
         trainings = range(FINAL_TRAININGS, FINAL_TRAININGS + experiment.final_seeds)
+        seeds = [
+            held_out_seeds(TEST_SEEDS, experiment.seed, experiment.test_episodes, part)
+            for part in range(len(trainings))
+        ]
         self._train(settings, candidates, trainings, seeds, on_progress, on_evaluated)
 
     def _train(
@@ -80,11 +86,11 @@ class StableBaselines3:
         settings: Settings,
         candidates: Sequence[Candidate],
         trainings: range,
-        seeds: range,
+        seeds: Sequence[range],
         on_progress: OnProgress,
         on_evaluated: OnEvaluated,
     ) -> None:
-        """Train candidates, and measure the policies on episodes with the given seeds."""
+        """Train candidates, and measure each training's policies on episodes with its seeds."""
         owners = {
             f"{candidate.label}/{training}": candidate
             for training in trainings
@@ -106,7 +112,13 @@ class StableBaselines3:
         for name, candidate in owners.items():
             self.run.discard_curves(candidate, _training_number(name))
         jobs = [
-            self._job(name, settings, candidate, _training_number(name), seeds)
+            self._job(
+                name,
+                settings,
+                candidate,
+                _training_number(name),
+                seeds[trainings.index(_training_number(name))],
+            )
             for name, candidate in owners.items()
         ]
         self.executor.run(jobs, progress, done)

@@ -66,6 +66,18 @@ def test_a_reward_that_fails_on_more_seeds_has_failed() -> None:
     assert merged.timesteps == 9
 
 
+def test_a_race_that_died_costs_nobody_what_was_known() -> None:
+    fault = Fault(Status.CRASHED, "worker", "Its process was killed.")
+    first = evaluated(15, 12)
+    merged = merge("success", first, Evaluation(Status.CRASHED, fault=fault, timesteps=9))
+    assert (merged.status, merged.fitness, merged.scores) == (
+        Status.OK,
+        first.fitness,
+        first.scores,
+    )
+    assert merged.timesteps == 9, "but it is counted"
+
+
 def test_the_policy_to_keep_is_named_by_its_training() -> None:
     assert evaluated(3, 9, 9, first=6).best_training == 7
 

@@ -133,7 +133,7 @@ def with_experience(task: Task, sandbox: SandboxSettings, file: Path, mode: str)
 def test_a_reward_that_puts_failure_first_is_rejected_with_the_numbers(
     point_task: Task, sandbox: SandboxSettings, tmp_path: Path
 ) -> None:
-    file = kept(point_task, tmp_path, successes=8, failures=12)
+    file = kept(point_task, tmp_path, successes=11, failures=12)
     examine = with_experience(point_task, sandbox, file, "reject")
     good, bad = examine(reward("-d"), 2), examine(reward("d"), 2)
     assert good.fault is None
@@ -141,12 +141,12 @@ def test_a_reward_that_puts_failure_first_is_rejected_with_the_numbers(
     assert bad.fault is not None and bad.preference is not None
     assert (bad.fault.status, bad.fault.reason) == (Status.SCREENED, "prefers_failure")
     assert bad.preference.share == 0.0
-    assert (bad.preference.successes, bad.preference.failures) == (8, 12)
-    assert "it orders 0% rightly [0%, 0%] (8 successful, 12 failed)" in bad.fault.message
+    assert (bad.preference.successes, bad.preference.failures) == (11, 12)
+    assert "it orders 0% rightly [0%, 0%] (11 successful, 12 failed)" in bad.fault.message
 
 
 def test_or_only_noted(point_task: Task, sandbox: SandboxSettings, tmp_path: Path) -> None:
-    file = kept(point_task, tmp_path, successes=8, failures=12)
+    file = kept(point_task, tmp_path, successes=11, failures=12)
     noted = with_experience(point_task, sandbox, file, "note")(reward("d"), 2)
     skipped = with_experience(point_task, sandbox, file, "skip")(reward("d"), 2)
     assert noted.fault is None and noted.preference is not None and noted.preference.high < 0.5

@@ -52,6 +52,8 @@ SINCERE = sorted((DATA / "sincere").glob("*.txt"))
         ("W = {'a': 1.0, 'b': 2.5}\nb = W['a'] * x", [1.0, 2.5]),
         ("START = 3\nSIZE = 4.0\na = x[:, START:] * SIZE", [4.0]),
         ("POWER = 2.0\na = d ** POWER", []),
+        ("p, k = 2.0, 0.5\na = k * d ** p", []),
+        ("W = {'e': 2.0}\na = d ** W['e']", []),
         ("def f(d, k=2.0, *, p=3.0):\n    return (k * d) ** p\na = f(d, 4.0, p=5.0)", [2, 4, 5]),
         ("a = 2.0 * x  # ä 3.0\nb = 'ö'\nc = 0.7", [2.0, 0.7]),
     ],

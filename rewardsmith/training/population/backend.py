@@ -65,16 +65,16 @@ class Population:
     ) -> None:
         """Train all candidates on some training seeds, together; see `Backend.train`."""
         experiment, run = self.settings.experiment, self.run
-        first = trainings.start == 0
+        start, episodes = trainings.start, experiment.evaluation_episodes
         earlier = run.experience_files(iteration) if self.training.keep_experience else []
         payload = {
-            **self._payload(candidates, trainings, RANKING_SEEDS, experiment.evaluation_episodes),
-            "slots": experiment.candidates if first else _slots(len(candidates)),
-            "stream": [iteration, trainings.start],
+            **self._payload(candidates, trainings, RANKING_SEEDS, episodes, start),
+            "slots": _slots(len(candidates)) if start else experiment.candidates,
+            "stream": [iteration, start],
             "earlier": [str(file) for file in earlier],
-            "experience": str(run.experience_file(iteration)) if first else None,
+            "experience": None if start else str(run.experience_file(iteration)),
         }
-        name = f"{iteration}" if first else f"{iteration}_{trainings.start}"
+        name = f"{iteration}_{start}" if start else f"{iteration}"
         self._train(name, payload, candidates, trainings, on_progress, on_evaluated)
 
     def retrain(
@@ -143,7 +143,12 @@ class Population:
             on_evaluated(candidate, evaluation(kind, trainings=trainings, **result))
 
     def _payload(
-        self, candidates: Sequence[Candidate], trainings: range, first_seed: int, episodes: int
+        self,
+        candidates: Sequence[Candidate],
+        trainings: range,
+        first_seed: int,
+        episodes: int,
+        part: int = 0,
     ) -> dict[str, Any]:
         settings, run = self.settings, self.run
         seed = settings.experiment.seed
@@ -163,7 +168,7 @@ class Population:
             ],
             "seeds": [training_seed(seed, training) for training in trainings],
             "run_seed": seed,
-            "first_seed": held_out_seeds(first_seed, seed, episodes).start,
+            "first_seed": held_out_seeds(first_seed, seed, episodes, part).start,
             "episodes": episodes,
             "processes": self.executor.workers,
         }

@@ -74,8 +74,9 @@ class Payload(BaseModel):
         seeds: one per training of a candidate.
         run_seed: of the whole run.
         stream: sets the experience of this population apart from others of the run.
-        first_seed: of the episodes that policies are measured by at the end.
-        episodes: how many.
+        first_seed: of the episodes that the first training's policies are measured by at the end;
+            those of the next training follow.
+        episodes: of each training.
         earlier: files of transitions to start with, oldest first.
         experience: file to keep the transitions in, or None.
         processes: for the physics.
@@ -226,12 +227,21 @@ class Trainer:
         return replay
 
     def _collect(self, packed: Callable[[int], Vector] | None) -> list[tuple[int, Future[Episode]]]:
-        """Ask for the episodes of the next round; the learners take turns."""
+        """Ask for the episodes of the next round; the learners take turns.
+
+        Those that learn from their own steps alone get the same number of steps, not of episodes:
+        where episodes end early, bad policies would get hardly any.
+        """
         active = self._active()
         random = packed is None or self._progress < self._learning_starts
+        planned = {learner: float(self._own[learner]) for learner in active}
+        length = self._collected / self._played if self._played else 1.0
         plays = []
         for _ in range(self._episodes_per_round()):
             learner = active[self._played % len(active)]
+            if not self._shared:
+                learner = min(active, key=lambda item: planned[item])
+                planned[learner] += length
             actor = None if random or packed is None else packed(learner)
             seeds = self._seed(2 * self._played + 1), self._seed(2 * self._played + 2)
             play = Play(seeds[0], actor, seeds[1], self._settings.random_actions)
@@ -326,10 +336,10 @@ class Trainer:
     def _finish(self) -> list[dict[str, Any]]:
         """Measure the best policy of each training, and write models meanwhile."""
         payload = self._payload
-        seeds = range(payload.first_seed, payload.first_seed + payload.episodes)
         best = {learner: self._looks.best(learner) for learner in self._active()}
         plays = {
-            learner: self._measure(look.packed(learner), seeds) for learner, look in best.items()
+            learner: self._measure(look.packed(learner), self._episode_seeds(learner))
+            for learner, look in best.items()
         }
         self._export(best)
         if payload.experience is not None:
@@ -347,6 +357,12 @@ class Trainer:
         )
         return [self._result(candidate, episodes) for candidate in range(len(payload.rewards))]
 
+    def _episode_seeds(self, learner: int) -> range:
+        """Of the episodes that a training is measured by; the next training has the next ones."""
+        count = self._payload.episodes
+        first = self._payload.first_seed + learner % self._trainings * count
+        return range(first, first + count)
+
     def _result(self, candidate: int, episodes: dict[int, Episodes]) -> dict[str, Any]:
         """What became of one candidate, as plain data."""
         first = candidate * self._trainings
@@ -355,6 +371,7 @@ class Trainer:
         if fault is None and not self._diverged.isdisjoint(learners):
             fault = DIVERGED  # one training of it is enough
         candidates = len(self._payload.rewards)
+        own = sum(self._own[learner] for learner in learners)
         return {
             "fault": None if fault is None else asdict(fault),
             "curves": [
@@ -362,8 +379,8 @@ class Trainer:
             ],
             "episodes": [] if fault else [asdict(episodes[learner]) for learner in learners],
             "seconds": (time.monotonic() - self._started) / candidates,
-            "timesteps": self._progress * (1 if self._shared else self._trainings),
-            "collected": self._collected // candidates,
+            "timesteps": self._progress if self._shared else own,
+            "collected": self._collected // candidates if self._shared else own,
         }
 
     def _measure(self, actor: Vector, seeds: range) -> list[Future[Episode]]:
