@@ -105,7 +105,7 @@ def test_seed_rewards_are_trained_recorded_and_compared_with(tmp_path: Path) -> 
 
     mine.write_text("nothing of use by now")
     again.unlink()
-    (run / "best" / "summary.json").unlink()
+    (run / "summary.json").unlink()
     resumed = generate(tmp_path, f"experiment.resume={run}")
     assert resumed.returncode == 0, resumed.stderr
     assert evaluations(run)[0] == first

@@ -272,8 +272,8 @@ def test_no_learner_gets_the_steps_of_one_that_failed(
     owners: list[int] = []
     add = Replay.add
 
-    def adding(self: Replay, episode: Any, owner: int | None = None) -> int:
-        count = add(self, episode, owner)
+    def adding(self: Replay, episode: Any, owner: int | None = None, *rest: Any) -> int:
+        count = add(self, episode, owner, *rest)
         owners.extend([-1 if owner is None else owner] * count)
         return count
 
@@ -284,6 +284,37 @@ def test_no_learner_gets_the_steps_of_one_that_failed(
     assert owners.count(0) < 300
     for learner in (2, 3):
         assert owners.count(learner) == pytest.approx(600, abs=80)  # a round has 300 of all
+
+
+def test_those_that_train_alone_get_equal_steps_however_long_their_episodes_are(
+    tmp_path: Path,
+) -> None:
+    reward = (
+        "def compute_reward(state, action, next_state):\n"
+        '    tilt = {} * np.abs(next_state["observation"][:, 1])\n'
+        '    return tilt, {{"tilt": tilt}}\n'
+    )
+    alone = train(
+        tmp_path,
+        reward.format("1.0 - 10.0"),  # stands up: episodes grow long
+        reward.format("10.0"),  # falls: they stay short
+        overrides=(
+            "env=gym",
+            "env.id=InvertedPendulum-v5",
+            "env.description=-",
+            "env.tuned.learning_starts=200",
+            "training.share_experience=false",
+            "training.total_timesteps=1200",
+            "training.updates_per_step=0.5",
+        ),
+        earlier=[],
+        experience=None,
+    )
+    assert alone.reasons() == [None, None]
+    lengths = [np.mean(result["episodes"][0]["lengths"]) for result in alone.results]
+    assert lengths[0] > 2 * lengths[1], "or this would show nothing"
+    for result in alone.results:
+        assert result["timesteps"] == pytest.approx(2 * 1_200, rel=0.15)
 
 
 def poison(part: str, learner: int, call: int) -> Callable[..., Any]:
