@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,7 +23,7 @@ from rewardsmith.summary import Result, author_of, card, row, summarize
 from rewardsmith.tasks.baselines import Baseline
 from rewardsmith.tasks.task import Task
 from rewardsmith.training.base import Backend
-from rewardsmith.types import Candidate, Episodes, Evaluation, Fitness, Trial
+from rewardsmith.types import WORKER_REASONS, Candidate, Episodes, Evaluation, Fitness, Trial
 
 
 class Listener(Protocol):
@@ -82,6 +83,7 @@ class Loop:
     paid: Usage
     by: str
     trials: list[Trial] = field(default_factory=list, init=False)
+    _unlucky: dict[str, Evaluation] = field(default_factory=dict, init=False)
 
     def search(self) -> Result:
         """Search for a reward, test the best one, and keep the result.
@@ -180,15 +182,19 @@ class Loop:
         self.listener.evaluated(trial, self.paid + self.session.usage)
 
     def _race(self, number: int) -> None:
-        """Train those that cannot be told from the best on more seeds, ever fewer of them."""
+        """Train those that cannot be told from the best on more seeds, ever fewer of them.
+
+        Races that an earlier part of this run has had count as they are; an iteration that is over
+        has no further ones.
+        """
         experiment = self.settings.experiment
-        for turn in range(1, experiment.races + 1):
-            most = experiment.candidates >> turn
-            chosen = rivals(self.trials, most, experiment.indifference)
-            if not chosen:
-                break
+        for turn in itertools.count(1):
             more = self.run.read_race(number, turn)
-            if more is None or not _same_rivals(more, chosen):
+            if more is None:
+                most = experiment.candidates >> turn
+                chosen = rivals(self.trials, most, experiment.indifference)
+                if not chosen or turn > experiment.races or self.run.is_closed(number):
+                    break
                 self.listener.racing(chosen, experiment.seeds)
                 more = self._train_more(number, chosen)
                 self.run.write_race(number, turn, more)
@@ -248,9 +254,13 @@ class Loop:
         return finished
 
     def _finished(self, entrants: Sequence[Entrant]) -> list[Entrant]:
-        """The entrants with what is kept of their fresh trainings."""
+        """The entrants with what is known of their fresh trainings."""
         return [
-            replace(item, evaluation=self.run.read_final(item.candidate, item.key))
+            replace(
+                item,
+                evaluation=self.run.read_final(item.candidate, item.key)
+                or self._unlucky.get(item.candidate.label),
+            )
             for item in entrants
         ]
 
@@ -258,7 +268,10 @@ class Loop:
         keys = {item.candidate.label: item.key for item in group}
 
         def evaluated(candidate: Candidate, evaluation: Evaluation) -> None:
-            self.run.write_final(candidate, keys[candidate.label], evaluation)
+            if evaluation.fault is not None and evaluation.fault.reason in WORKER_REASONS:
+                self._unlucky[candidate.label] = evaluation  # another start may have more luck
+            else:
+                self.run.write_final(candidate, keys[candidate.label], evaluation)
 
         candidates = [item.candidate for item in group]
         self.final_backend.retrain(
@@ -279,10 +292,6 @@ class Loop:
 
 def _same_reward(known: Candidate, candidate: Candidate) -> bool:
     return known.reward == candidate.reward and known.reply == candidate.reply
-
-
-def _same_rivals(known: Sequence[Trial], chosen: Sequence[Trial]) -> bool:
-    return [trial.candidate for trial in known] == [trial.candidate for trial in chosen]
 
 
 def _readable(request: Request) -> str:

@@ -232,3 +232,13 @@ def test_other_settings_for_the_result_are_trained_anew_and_nothing_is_overwritt
     assert again.backend.asked == [(["1/0"], range(0))]
     assert len(list(tmp_path.glob("headline/*"))) == 2 * len(files)
     assert {file: file.read_bytes() for file in files} == files
+
+
+@pytest.mark.parametrize("races", [0, 4])
+def test_races_that_were_had_count_and_a_finished_iteration_has_no_more(
+    races: int, tmp_path: Path, point_task: Task, sandbox: SandboxSettings
+) -> None:
+    first = Run(tmp_path, point_task, sandbox)
+    again = Run(tmp_path, point_task, sandbox, f"experiment.races={races}")
+    assert again.backend.asked == []
+    assert again.result.trials == first.result.trials
