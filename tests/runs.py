@@ -11,7 +11,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 REPLIES = ROOT / "tests" / "data" / "replies"
-SMALL = (
+COMPARED = (
     "training.total_timesteps=200",
     "training.checkpoints=2",
     "training.checkpoint_episodes=2",
@@ -23,6 +23,8 @@ SMALL = (
     "experiment.evaluation_episodes=5",
     "experiment.test_episodes=5",
 )
+
+SMALL = (*COMPARED, "~env.baselines", "experiment.races=0")
 
 
 def environment(**variables: str) -> dict[str, str]:

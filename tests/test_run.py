@@ -16,7 +16,7 @@ import pytest
 from stable_baselines3 import SAC
 
 from tests.llm.faulty_server import FaultyServer, ok, only_key
-from tests.runs import REPLIES, SMALL, environment, evaluations, generate, start, summary
+from tests.runs import COMPARED, REPLIES, SMALL, environment, evaluations, generate, start, summary
 
 pytestmark = pytest.mark.slow
 
@@ -168,7 +168,7 @@ def children(parent: psutil.Process) -> list[psutil.Process]:
 
 RESUMABLE = (
     "env=point",
-    *SMALL,
+    *COMPARED,
     "experiment.candidates=2",
     "experiment.iterations=2",
     "experiment.seed=5",

@@ -26,6 +26,7 @@ TASKS = {
     "reacher": (*GYM, "env.id=Reacher-v5"),
     "hopper": (*GYM, "env.id=Hopper-v5"),
 }
+MANY_SEEDS = ("point", "push", "reach", "hopper", "hand_reach", "metaworld_door_open")
 CHAT = (Message("user", "anything"),)
 
 
@@ -71,8 +72,13 @@ def designs(brief: Brief, seeds: int) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("seeds", [9, pytest.param(100, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize(
+    ("name", "seeds"),
+    [
+        *((name, 9) for name in TASKS),
+        *(pytest.param(name, 100, marks=pytest.mark.slow) for name in MANY_SEEDS),
+    ],
+)
 def test_designs_can_be_trained(name: str, seeds: int, sandbox: SandboxSettings) -> None:
     task, play, brief = world(name)
     found = designs(brief, seeds)
