@@ -58,8 +58,8 @@ def main() -> None:
         for seed in range(1 if quick else SEEDS):
             kept = Path(folder) / f"{seed}.npz"
             solve(seed, sources, experience=str(kept))
-            cold = solve(seed + 100, sources, stream=2)
-            warm = solve(seed + 100, sources, stream=2, earlier=[str(kept)])
+            cold = solve(seed + 100, sources, stream=[2, 0])
+            warm = solve(seed + 100, sources, stream=[2, 0], earlier=[str(kept)])
             rows.append((cold, warm))
     cold_scores = np.mean([np.minimum(cold[1], SOLVED) for cold, _ in rows], axis=0)
     warm_scores = np.mean([np.minimum(warm[1], SOLVED) for _, warm in rows], axis=0)

@@ -199,7 +199,7 @@ def test_earlier_experience_makes_a_warm_start(
     earlier = trained.payload["experience"]
     assert sum(map(len, stored_episodes([Path(earlier)], 10_000))) == 900
     slow = ("training.total_timesteps=600", "env.tuned.learning_starts=600")
-    warm = train(tmp_path / "warm", GOOD, overrides=slow, stream=2, earlier=[earlier])
+    warm = train(tmp_path / "warm", GOOD, overrides=slow, stream=[2, 0], earlier=[earlier])
     at_random = 20 * sum(play.actor is None for play in plays)
     assert at_random <= 300  # only the first round, which fills the time of the start
     assert sizes[0] == 900 + at_random
