@@ -209,7 +209,7 @@ def test_earlier_experience_makes_a_warm_start(
     assert sum(map(len, own)) == 600  # what was there before is not kept twice
     plays.clear()
     sizes.clear()
-    cold = train(tmp_path / "cold", GOOD, overrides=slow, stream=2)
+    cold = train(tmp_path / "cold", GOOD, overrides=slow, stream=[2, 0])
     assert sum(play.actor is None for play in plays) == 600 / 20
     assert sizes == []
     assert max(cold.success(0)) < 0.9
