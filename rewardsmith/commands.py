@@ -25,6 +25,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+WIDE = 110
+"""Columns of a terminal that the whole list of tasks needs."""
 COMMANDS = ("run", "tasks", "check")
 
 
@@ -68,13 +70,15 @@ def tasks(
 
 
 def _list_tasks() -> None:
-    table = Table("task", "environment", "what is wanted", box=None, pad_edge=False)
-    for column in table.columns[:2]:
-        column.no_wrap = True
+    console = Console()
+    wide = console.width >= WIDE  # or the ids would leave no room for the rest
+    table = Table(box=None, pad_edge=False)
+    for title in ("task", *(["environment"] if wide else []), "what is wanted"):
+        table.add_column(title, no_wrap=title != "what is wanted")
     names = configuration.task_names()
     for name, env in zip(names, configuration.task_settings(names), strict=True):
-        table.add_row(name, escape(_short(env.id)), escape(env.description.strip()))
-    console = Console()
+        ids = [escape(_short(env.id))] if wide else []
+        table.add_row(name, *ids, escape(env.description.strip()))
     console.print(table)
     console.print(
         "\nThe fields of a task: rewardsmith tasks NAME"
