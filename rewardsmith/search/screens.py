@@ -122,7 +122,7 @@ def preference(successes: FloatArray, failures: FloatArray) -> Preference:
     """Share of all pairs of a successful and a failed episode in which success earns more.
 
     Args:
-        successes: (S,) mean reward per step of each successful episode.
+        successes: (S,) return of each successful episode.
         failures: (F,) the same of each failed one.
 
     Returns:
