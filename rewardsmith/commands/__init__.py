@@ -1,0 +1,29 @@
+"""The commands of ``rewardsmith``, one module each: ``run`` is ``python gen.py``."""
+
+from __future__ import annotations
+
+import typer
+
+from rewardsmith.commands.check import check
+from rewardsmith.commands.run import run
+from rewardsmith.commands.tasks import tasks
+
+app = typer.Typer(
+    help="Reward functions for Gymnasium environments, written by a language model.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+# what follows a run's name is Hydra's
+app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,
+)(run)
+for _command in (tasks, check):
+    app.command()(_command)
+COMMANDS = ("run", "tasks", "check")
+
+
+def main() -> None:
+    """Run a command; ends the process with the exit code."""
+    app(prog_name="rewardsmith")
