@@ -72,6 +72,7 @@ def _design(config: DictConfig, console: Console) -> int:
     # imported late: what is above must answer a wrong key or a typing error at once
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     from rewardsmith.loop import Loop
+    from rewardsmith.metrics import Listeners, Metrics
     from rewardsmith.reward.process import RewardProcess
     from rewardsmith.search.author import Author
     from rewardsmith.search.screens import Screens
@@ -117,7 +118,7 @@ def _design(config: DictConfig, console: Console) -> int:
             baselines=list(baselines(task).values()),
             run=run,
             session=session,
-            listener=console,
+            listener=Listeners(console, Metrics(run)),
             paid=_paid(recorded),
             by=_author(provider),
         )

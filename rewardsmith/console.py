@@ -255,6 +255,9 @@ class Console:
         self._trainings = seeds
         self._draw()
 
+    def finished(self, result: Result) -> None:
+        """Told by `result`, once the live display is gone."""
+
     def _begin(self, title: str) -> None:
         self._title = title
         self.say(title, "bold")

@@ -50,6 +50,9 @@ class Listener(Protocol):
     def retraining(self, entrants: Sequence[Entrant], seeds: int) -> None:
         """The winner, or what it is compared with, is trained once more, for the result."""
 
+    def finished(self, result: Result) -> None:
+        """The run came to its end."""
+
 
 @dataclass
 class Loop:
@@ -113,6 +116,7 @@ class Loop:
         self.run.write_summary(summarize(result, self.settings))
         if result.best is not None:
             self.run.write_card(card(result, self.settings, self.task, self.by))
+        self.listener.finished(result)
         return result
 
     def _iterate(self, number: int) -> None:

@@ -2,7 +2,7 @@
 
 ```
 results/reach/
-  config.yaml  run.json  log.txt  summary.json
+  config.yaml  run.json  log.txt  summary.json  metrics.jsonl  report.html
   iteration_1/    prompt.md  reply_0.md  exchange_0_0.json  candidate_0.json  race_1.json
                   evaluations.json  reflection.md  experience.npz
   rewards/iteration_1/candidate_0.py
@@ -11,7 +11,7 @@ results/reach/
   populations/    1.json
   headline/       1_0_c0ffee.json  sparse_c0ffee.json  human_c0ffee.json
   seed_rewards/0_my_reward.py
-  best/           reward.py  model.zip  card.md
+  best/           reward.py  model.zip  card.md  video.mp4  video.gif
   logs/           population_1.log
 ```
 """
@@ -99,6 +99,21 @@ class RunDirectory:
         return self.root / "log.txt"
 
     @property
+    def metrics_file(self) -> Path:
+        """What happened, one line of JSON per event; see `rewardsmith.metrics`."""
+        return self.root / "metrics.jsonl"
+
+    @property
+    def summary_file(self) -> Path:
+        """The result as data."""
+        return self.root / "summary.json"
+
+    @property
+    def report_file(self) -> Path:
+        """The result as a page."""
+        return self.root / "report.html"
+
+    @property
     def tensorboard(self) -> Path:
         """For ``tensorboard --logdir``."""
         return self.root / "tensorboard_logs"
@@ -112,6 +127,16 @@ class RunDirectory:
     def best_reward(self) -> Path:
         """The best reward as a module that stands alone."""
         return self.root / "best" / "reward.py"
+
+    @property
+    def best_video(self) -> Path:
+        """The best policy at work; beside it the same as a GIF."""
+        return self.root / "best" / "video.mp4"
+
+    @property
+    def card_file(self) -> Path:
+        """What should be known of the best reward and its policy."""
+        return self.root / "best" / "card.md"
 
     def iteration(self, number: int) -> Path:
         """Folder of one iteration's texts and numbers."""
@@ -183,6 +208,20 @@ class RunDirectory:
     def _resumptions(self) -> list[dict[str, Any]]:
         entries: list[dict[str, Any]] = self.read_record().get("resumed", [])
         return entries
+
+    def append_metrics(self, line: str) -> None:
+        """Add a line to ``metrics.jsonl``.
+
+        Raises:
+            ResultsError: it cannot be written.
+        """
+        try:
+            with self.metrics_file.open("a", encoding="utf-8") as stream:
+                stream.write(line + "\n")
+        except OSError as error:
+            raise ResultsError(
+                f"{self.metrics_file} cannot be written: {error.strerror}."
+            ) from None
 
     def write_prompt(self, number: int, text: str) -> None:
         """Keep an iteration's prompt for people to read."""
@@ -260,11 +299,11 @@ class RunDirectory:
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Keep the result."""
-        write_whole(self.root / "summary.json", json.dumps(summary, indent=2) + "\n")
+        write_whole(self.summary_file, json.dumps(summary, indent=2) + "\n")
 
     def write_card(self, text: str) -> None:
         """Keep what should be known of the best reward and its policy."""
-        write_whole(self.root / "best" / "card.md", text)
+        write_whole(self.card_file, text)
 
     def discard_curves(self, candidate: Candidate, training: int) -> None:
         """Remove the curves of a training that was cut off, so that they are not drawn twice."""

@@ -19,7 +19,7 @@ LAYERS = [
     {"headline"},
     {"summary"},
     {"loop", "config"},
-    {"console", "inspection"},
+    {"console", "inspection", "metrics"},
     {"cli"},
     {"commands"},
     {"__main__"},
