@@ -19,12 +19,13 @@ LAYERS = [
     {"headline"},
     {"summary"},
     {"loop", "config"},
+    {"words", "progress"},
     {"console", "inspection", "metrics"},
     {"cli"},
     {"commands"},
     {"__main__"},
 ]
-WITHIN_A_LAYER = {("training", "evaluation")}
+WITHIN_A_LAYER = {("training", "evaluation"), ("words", "progress")}
 CORNERS = {
     "torch": {
         "training/sb3_worker.py",
