@@ -240,7 +240,7 @@ def scores(kind: str, episodes: Sequence[Episodes]) -> tuple[float, ...]:
 def interquartile_mean(values: Sequence[float]) -> float | None:
     """Mean of the middle half (Agarwal et al. 2021); None for fewer than four values.
 
-    Example:
+    Examples:
         >>> interquartile_mean([0.0, 0.9, 1.0, 1.0])
         0.95
     """
@@ -252,7 +252,7 @@ def interquartile_mean(values: Sequence[float]) -> float | None:
 def wilson(successes: int, trials: int) -> tuple[float, float]:
     """95 % interval of a rate (Wilson 1927).
 
-    Example:
+    Examples:
         >>> [round(end, 3) for end in wilson(45, 50)]
         [0.786, 0.957]
     """
