@@ -88,6 +88,14 @@ def is_planned(shop: Workshop, line: str) -> None:
     build_everything(check(values), shop)
 
 
+def is_swept(shop: Workshop, line: str) -> None:
+    """Each run of a sweep is planned; Hydra runs them one after the other."""
+    [(key, values)] = re.findall(r"(\S+)=(\S+,\S+)", line)
+    for value in values.split(","):
+        one = line.replace("--multirun ", "").replace(f"{key}={values}", f"{key}={value}")
+        is_planned(shop, one)
+
+
 def designs(shop: Workshop, line: str) -> None:
     """The whole run, with a tiny budget."""
     out = shop.succeed(line, f"{TINY} experiment.iterations=1")
@@ -103,6 +111,12 @@ def goes_on(shop: Workshop, line: str) -> None:
 def ends_well(shop: Workshop, line: str) -> None:
     """The line as it is."""
     shop.succeed(line)
+
+
+def finds_out(shop: Workshop, line: str) -> None:
+    """The line as it is; what it finds is up to the machine, 1 says that a run would not work."""
+    ended = shop.run(line)
+    assert ended.returncode in (0, 1) and ended.stdout and not ended.stderr, ended.stderr
 
 
 def plays(shop: Workshop, line: str) -> None:
@@ -133,13 +147,15 @@ TREATMENTS: tuple[tuple[str, Treatment], ...] = (
     (r"pip install ", could_be_installed),
     (r"\. \.venv/bin/activate$", is_made_by_make),
     (r"tensorboard |(python -m )?rewardsmith watch\b", serves),
-    (r"(python -m )?rewardsmith (report|compare|export|replay|tasks|check|doctor)\b", ends_well),
+    (r"(python -m )?rewardsmith (report|compare|export|replay|tasks|check)\b", ends_well),
+    (r"(python -m )?rewardsmith doctor\b", finds_out),
     (r"(python -m )?rewardsmith --help$", ends_well),
     (r"(python -m )?rewardsmith play .*--record\b", plays),
     # the command line of a run
     (r"python gen\.py (--help|.*--cfg job)$", ends_well),
     (r".*llm\.provider=\W?(openai|groq|ollama|compatible|lab)\b", is_refused),
     (r"python gen\.py experiment\.resume=", goes_on),
+    (r"python gen\.py --multirun ", is_swept),
     (r"python gen\.py$", designs),
     (r"python gen\.py 'experiment\.seed_rewards=", designs),
     (r"python gen\.py llm\.provider=replay ", designs),
