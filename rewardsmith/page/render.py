@@ -25,7 +25,8 @@ _TEMPLATES = jinja2.Environment(
     lstrip_blocks=True,
     autoescape=True,
 )
-_SHARED = ("vendor/uplot/uPlot.iife.min.js", "elements.js", "charts.js")
+_LIBRARY = ("vendor/uplot/uPlot.iife.min.js",)
+_SHARED = ("elements.js", "charts.js")
 _SCRIPTS = {
     "page": (*_SHARED, "tree.js", "candidate.js", "sections.js", "page.js"),
     "compare": (*_SHARED, "compare.js"),
@@ -49,7 +50,8 @@ def render_comparison(data: dict[str, Any]) -> str:
 
 
 def _render(kind: str, data: dict[str, Any], title: str, mode: Mode) -> str:
-    script, style = _text(_SCRIPTS[kind]), _text(_STYLES)
+    own = f'(() => {{\n"use strict";\n{_text(_SCRIPTS[kind])}\n}})();'
+    script, style = f"{_text(_LIBRARY)}\n{own}", _text(_STYLES)
     return _TEMPLATES.get_template("page.html.j2").render(
         title=title,
         kind=kind,
@@ -62,11 +64,11 @@ def _render(kind: str, data: dict[str, Any], title: str, mode: Mode) -> str:
 
 
 def inlined(data: Any) -> str:
-    """JSON that can stand in a ``<script>``: nothing in it can end the element or open a comment.
+    r"""JSON that can stand in a ``<script>``: nothing in it can end the element or open a comment.
 
     Example:
         >>> print(inlined({"reply": "</script><!--"}))
-        {"reply":"\\u003c/script>\\u003c!--"}
+        {"reply":"\u003c/script>\u003c!--"}
     """
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
