@@ -8,7 +8,8 @@ function drawCandidate(row, data) {
   const summary = el("summary", { id: `${id}-summary` },
     el("span.label", {}, row.label),
     chip(row, data),
-    el("span.fitness", {}, row.fitness ? `${measure(data.kind)} ${interval(row.fitness, data.kind)}` : row.fault ? row.fault.message : ""),
+    row.fitness && el("span.fitness", {}, `${measure(data.kind)} ${interval(row.fitness, data.kind)}`),
+    !row.fitness && row.fault && el("span.message", {}, row.fault.message),
     row.fitness && bar(row.fitness, rangeOf(data.candidates.map((item) => item.fitness), data.kind), best),
     row.alarms.length > 0 && el("span.chip.alarm", {}, count(row.alarms.length, "alarm")),
   );
@@ -39,9 +40,9 @@ function drawBody(row, data, id) {
     row.fault && drawFault(row, id),
     row.alarms.length > 0 && el("div.notice.alarm", {}, el("h4", {}, "Alarms"),
       el("ul", {}, row.alarms.map((alarm) => el("li", {}, el("strong", {}, alarm.name), `: ${alarm.message}`)))),
-    el("div.columns", {},
-      el("div", {}, el("h4", {}, "Reward"), drawCode(row, id), drawFacts(row, data)),
-      el("div", {}, curves ? [drawAlarmPlot(row, data, id), drawComponents(row, id)] : el("p.hint", {}, noCurves(row)))),
+    el(`div.columns${curves ? "" : ".one"}`, {},
+      el("div", {}, el("h4", {}, "Reward"), drawCode(row, id), drawFacts(row, data), !curves && el("p.hint", {}, noCurves(row))),
+      curves && el("div", {}, drawAlarmPlot(row, data, id), drawComponents(row, id))),
     drawTexts(row, id),
   );
 }
@@ -112,7 +113,7 @@ function drawFacts(row, data) {
   const link = (label) => el("a", { href: `#${anchor(label)}`, onclick: (event) => { event.preventDefault(); jump(label); } }, label);
   const facts = [
     ["parents", row.parents.length && row.parents.flatMap((label, index) => [index ? ", " : "", data.candidates.some((item) => item.label === label) ? link(label) : label])],
-    ["written by", row.origin],
+    ["written by", row.origin === "provider" ? data.cost.provider || "provider" : row.origin],
     ["replies", row.attempts > 1 && `${row.attempts}, the last one counts`],
     ["training seeds", row.scores.length && `${row.scores.length}: ${row.scores.map((value) => score(value, data.kind)).join(", ")}`],
     ["episodes", row.fitness && `${row.fitness.episodes}, of ${short(row.fitness.episode_length)} steps on average`],

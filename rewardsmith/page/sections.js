@@ -38,7 +38,8 @@ function drawResult(data) {
   return section("result", "What came out",
     el("p.sentence", {}, data.sentence),
     table,
-    (video || finals) && el(`div.columns${video && finals ? "" : ".one"}`, {}, finals, video));
+    (video || finals) && el(`div.columns${video && finals ? "" : ".one"}`, {}, finals, video),
+    data.video && !data.video.uri && el("p.hint", {}, data.video.text));
 }
 
 function drawHeadline(data) {
@@ -88,8 +89,7 @@ function curvesInWords(items) {
 
 function drawVideo(data) {
   const { video } = data;
-  if (!video) return null;
-  if (!video.uri) return el("p.hint", {}, video.text);
+  if (!video?.uri) return null;
   const label = "The best policy at work";
   const shown = video.kind === "image/gif" ? el("img", { src: video.uri, alt: label })
     : el("video", { src: video.uri, controls: true, loop: true, muted: true, playsinline: true, preload: "auto", "aria-label": label });
