@@ -41,7 +41,7 @@ function drawBody(row, data, id) {
     row.alarms.length > 0 && el("div.notice.alarm", {}, el("h4", {}, "Alarms"),
       el("ul", {}, row.alarms.map((alarm) => el("li", {}, el("strong", {}, alarm.name), `: ${alarm.message}`)))),
     el(`div.columns${curves ? "" : ".one"}`, {},
-      el("div", {}, el("h4", {}, "Reward"), drawCode(row, id), drawFacts(row, data), !curves && el("p.hint", {}, noCurves(row))),
+      el("div", {}, el("h4", {}, "Reward"), drawCode(row, id), drawFacts(row, data), !curves && el("p.hint.none", {}, noCurves(row))),
       curves && el("div", {}, drawAlarmPlot(row, data, id), drawComponents(row, id))),
     drawTexts(row, id),
   );
@@ -49,7 +49,8 @@ function drawBody(row, data, id) {
 
 function noCurves(row) {
   if (row.left_out.includes("curves")) return leftOut("The curves");
-  return stateOf(row) === "going" ? "No look at its policy yet." : "It was not trained.";
+  if (stateOf(row) === "going") return "No look at its policy yet.";
+  return ["crashed", "timeout", "diverged"].includes(row.status) ? "No curves were kept of its training." : "It was not trained.";
 }
 
 const leftOut = (what) => `${what} of this candidate would make the page too large: see the folder of the run.`;

@@ -33,7 +33,7 @@ LONG = "distance_from_the_gripper_to_the_object_while_it_is_moving_slowly"
 SOURCE = f'''def compute_reward(state, action, next_state):
     """Come near, slowly. {ATTACK}"""
     gap = np.linalg.norm(next_state["achieved_goal"] - next_state["desired_goal"], axis=-1)
-    near = {{weight}} * np.exp(-gap)  # the nearer the better, and that over a line that is much too long for a page
+    near = {{weight}} * np.exp(-gap)  # the nearer the better, over a line that is long
     {LONG} = -0.1 * np.sum(action**2, axis=-1)
     return near + {LONG}, {{{{"near": near, "{LONG}": {LONG}}}}}
 '''
@@ -110,7 +110,7 @@ def all_trials(kind: str = "success") -> list[Trial]:
         failed(Status.NO_CODE, "no_code"),
     ]
     crash = failed(Status.CRASHED, "worker", traceback="Traceback (most recent call last):\n  x")
-    found = [
+    return [
         Trial(candidate(1, 0), trained(kind, [2, 3, 2])),
         Trial(candidate(1, 1), trained(kind, [0, 0, 0], hacked=True)),
         Trial(candidate(1, 2, fault=faults[0], attempts=3), _stopped(faults[0])),
@@ -121,7 +121,6 @@ def all_trials(kind: str = "success") -> list[Trial]:
         Trial(candidate(3, 1, "2/0", "1/0", fault=faults[2]), _stopped(faults[2])),
         Trial(candidate(3, 2, "2/0", fault=faults[3]), _stopped(faults[3])),
     ]
-    return found
 
 
 def _stopped(fault: Fault) -> Evaluation:
