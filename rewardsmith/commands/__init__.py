@@ -5,6 +5,8 @@ from __future__ import annotations
 import typer
 
 from rewardsmith.commands.check import check
+from rewardsmith.commands.compare import compare
+from rewardsmith.commands.report import report
 from rewardsmith.commands.run import run
 from rewardsmith.commands.tasks import tasks
 
@@ -19,9 +21,9 @@ app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     add_help_option=False,
 )(run)
-for _command in (tasks, check):
+for _command in (tasks, check, report, compare):
     app.command()(_command)
-COMMANDS = ("run", "tasks", "check")
+COMMANDS = ("run", "tasks", "check", "report", "compare")
 
 
 def main() -> None:
