@@ -15,6 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from rewardsmith.errors import ConfigurationError
 from rewardsmith.llm.keys import MASK, masked
@@ -161,6 +162,25 @@ def to_yaml(settings: Settings) -> str:
 def planned_iterations(config_file: Path) -> int:
     """How many iterations a run began with."""
     return int(OmegaConf.load(config_file).experiment.iterations)
+
+
+def recorded(config_file: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """A run's configuration as plain data, unchecked: it may be of another version.
+
+    Args:
+        config_file: of the run.
+        overrides: of later resumptions.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+    """
+    try:
+        config = OmegaConf.load(config_file)
+        config.merge_with_dotlist(list(overrides))
+        return dict(OmegaConf.to_container(config))  # type: ignore[arg-type]
+    except (OSError, ValueError, TypeError, YAMLError, OmegaConfBaseException) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConfigurationError(f"{config_file} cannot be read: {first}.") from None
 
 
 def resumed(config_file: Path, overrides: Sequence[str]) -> Settings:

@@ -21,14 +21,15 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from rewardsmith.errors import ResultsError
-from rewardsmith.files import write_whole
-from rewardsmith.types import Candidate, Evaluation, Trial
+from rewardsmith.files import read_text, write_whole
+from rewardsmith.types import Candidate, Evaluation, RewardFunction, Trial
 
 _TRIAL = TypeAdapter(Trial)
 _TRIALS = TypeAdapter(list[Trial])
@@ -236,8 +237,7 @@ class RunDirectory:
 
     def write_reply(self, candidate: Candidate) -> None:
         """Keep a candidate's last reply and its code."""
-        folder = self.iteration(candidate.iteration)
-        write_whole(folder / f"reply_{candidate.index}.md", candidate.reply)
+        write_whole(self._reply_file(candidate), candidate.reply)
         if candidate.reward is not None:
             write_whole(self.reward_file(candidate), candidate.reward.source)
 
@@ -301,6 +301,10 @@ class RunDirectory:
         """Keep the result."""
         write_whole(self.summary_file, json.dumps(summary, indent=2) + "\n")
 
+    def write_report(self, text: str) -> None:
+        """Keep the result as a page."""
+        write_whole(self.report_file, text)
+
     def write_card(self, text: str) -> None:
         """Keep what should be known of the best reward and its policy."""
         write_whole(self.card_file, text)
@@ -358,6 +362,15 @@ class RunDirectory:
         """
         return self._read(_TRIAL, self.iteration(iteration) / f"candidate_{index}.json")
 
+    def read_written(self, candidate: Candidate) -> Candidate:
+        """Add what `write_reply` kept to a candidate that is not finished."""
+        source = read_text(self.reward_file(candidate))
+        reply = read_text(self._reply_file(candidate))
+        return replace(candidate, reply=reply, reward=RewardFunction(source) if source else None)
+
+    def _reply_file(self, candidate: Candidate) -> Path:
+        return self.iteration(candidate.iteration) / f"reply_{candidate.index}.md"
+
     def is_closed(self, iteration: int) -> bool:
         """Whether an iteration is finished, its table and reflection written."""
         return (self.iteration(iteration) / "evaluations.json").exists()
@@ -371,6 +384,47 @@ class RunDirectory:
         files = self.root.glob("iteration_*/candidate_*.json")
         trials = [trial for file in files if (trial := self._read(_TRIAL, file)) is not None]
         return sorted(trials, key=lambda item: (item.candidate.iteration, item.candidate.index))
+
+    def read_races(self, iteration: int) -> list[list[Trial]]:
+        """Read all that `write_race` kept of an iteration, in order.
+
+        Raises:
+            ResultsError: a file is damaged.
+        """
+        races: list[list[Trial]] = []
+        while (more := self.read_race(iteration, len(races) + 1)) is not None:
+            races.append(more)
+        return races
+
+    def read_finals(self) -> list[Trial]:
+        """Read all fresh trainings for the result, be they of this result or of an earlier one.
+
+        Raises:
+            ResultsError: a file is damaged.
+        """
+        files = sorted(self.root.glob("headline/*.json"))
+        return [trial for file in files if (trial := self._read(_TRIAL, file)) is not None]
+
+    def read_summary(self) -> dict[str, Any] | None:
+        """Read the result; None if the run has not come to one.
+
+        Raises:
+            ResultsError: the file is damaged.
+        """
+        if not self.summary_file.exists():
+            return None
+        try:
+            summary: dict[str, Any] = json.loads(self.summary_file.read_text(encoding="utf-8"))
+            return summary
+        except (OSError, ValueError) as error:
+            raise ResultsError(f"{self.summary_file} cannot be read: {error}.") from None
+
+    def read_texts(self, iteration: int) -> dict[str, str]:
+        """Read an iteration's prompt and reflection, as far as they are there."""
+        files = {
+            name: self.iteration(iteration) / f"{name}.md" for name in ("prompt", "reflection")
+        }
+        return {name: read_text(file) for name, file in files.items() if file.is_file()}
 
     def read_final(self, candidate: Candidate, key: str) -> Evaluation | None:
         """Read what `write_final` kept of this candidate, None if there is nothing.

@@ -20,6 +20,7 @@ LAYERS = [
     {"summary"},
     {"loop", "config"},
     {"console", "inspection", "metrics"},
+    {"page"},
     {"cli"},
     {"commands"},
     {"__main__"},
