@@ -7,6 +7,8 @@ import typer
 from rewardsmith.commands.check import check
 from rewardsmith.commands.run import run
 from rewardsmith.commands.tasks import tasks
+from rewardsmith.commands.watch import watch
+from rewardsmith.notices import kept_off
 
 app = typer.Typer(
     help="Reward functions for Gymnasium environments, written by a language model.",
@@ -19,11 +21,12 @@ app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     add_help_option=False,
 )(run)
-for _command in (tasks, check):
+for _command in (tasks, check, watch):
     app.command()(_command)
-COMMANDS = ("run", "tasks", "check")
+COMMANDS = ("run", "tasks", "check", "watch")
 
 
 def main() -> None:
     """Run a command; ends the process with the exit code."""
-    app(prog_name="rewardsmith")
+    with kept_off():
+        app(prog_name="rewardsmith")

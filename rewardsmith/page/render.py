@@ -33,14 +33,20 @@ _SCRIPTS = {
 _STYLES = ("vendor/uplot/uPlot.min.css", "page.css")
 
 
-def render(data: dict[str, Any], mode: Mode) -> str:
+def render(data: dict[str, Any] | None, mode: Mode) -> str:
     """The page of a run.
 
     Args:
-        data: of `rewardsmith.page.data.collect`.
+        data: of `rewardsmith.page.data.collect`; None if there is nothing to show yet.
         mode: ``report`` shows the data; ``watch`` goes on to show what ``/events`` sends.
     """
-    return _render("page", data, data["title"], mode)
+    return _render("page", data, data["title"] if data else "a run", mode)
+
+
+def live_policy() -> str:
+    """What the live page may do, for the header that it is served with."""
+    own = _policy(_text(_SCRIPTS["page"]), _text(_STYLES), "watch")
+    return f"{own}; frame-ancestors 'none'"  # which a page cannot say of itself
 
 
 def render_comparison(data: dict[str, Any]) -> str:
@@ -48,7 +54,7 @@ def render_comparison(data: dict[str, Any]) -> str:
     return _render("compare", data, data["title"], "report")
 
 
-def _render(kind: str, data: dict[str, Any], title: str, mode: Mode) -> str:
+def _render(kind: str, data: dict[str, Any] | None, title: str, mode: Mode) -> str:
     script, style = _text(_SCRIPTS[kind]), _text(_STYLES)
     return _TEMPLATES.get_template("page.html.j2").render(
         title=title,

@@ -12,14 +12,17 @@ import errno
 import sys
 import threading
 import time
-from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import Any
 
 from rewardsmith.errors import ConfigurationError
-from rewardsmith.page.feed import Feed, Snapshot
+from rewardsmith.page.data import collect
+from rewardsmith.page.feed import Feed
+from rewardsmith.page.render import live_policy, render
+from rewardsmith.results import RunDirectory
 
 ADDRESS = "127.0.0.1"
 NAMES = ("127.0.0.1", "localhost", "[::1]")
@@ -42,33 +45,29 @@ HEADERS = {
 }
 NOTHING_ELSE = "default-src 'none'; frame-ancestors 'none'"
 
-Page = Callable[[Snapshot], tuple[str, str]]
-
 
 class PageServer(ThreadingHTTPServer):
     """Serves one run's page; see `open_server`.
 
     Attributes:
         feed: what is shown.
-        page: makes the page, and says what it may load (its Content-Security-Policy).
+        streams: of events, that may still be opened.
     """
 
     daemon_threads = True
     allow_reuse_address = sys.platform != "win32"  # there it would share a port that is taken
 
-    def __init__(self, port: int, feed: Feed, page: Page) -> None:
+    def __init__(self, port: int, feed: Feed) -> None:
         """Listen.
 
         Args:
             port: on the loopback address; 0 for any.
             feed: what is shown.
-            page: makes the page.
 
         Raises:
             OSError: the port is taken, or not allowed.
         """
         self.feed = feed
-        self.page = page
         self.streams = threading.BoundedSemaphore(STREAMS)
         self._stopping = threading.Event()
         super().__init__((ADDRESS, port), _Handler)
@@ -115,7 +114,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: PageServer
     server_version = "rewardsmith"
     sys_version = ""
-    protocol_version = "HTTP/1.1"
+    protocol_version = default_request_version = "HTTP/1.1"
     timeout = PATIENCE_S
 
     def do_GET(self) -> None:  # noqa: N802 - named by http.server
@@ -147,14 +146,8 @@ class _Handler(BaseHTTPRequestHandler):
         return None
 
     def _page(self) -> None:
-        try:
-            text, policy = self.server.page(self.server.feed.latest())
-        except Exception as error:
-            message = " ".join(str(error).split())
-            sentence = f"The page cannot be made ({type(error).__name__}: {message[:300]})."
-            self._say(HTTPStatus.INTERNAL_SERVER_ERROR, sentence)
-            return
-        self._answer(HTTPStatus.OK, text, "text/html", policy)
+        page = render(self.server.feed.latest().data, "watch")
+        self._answer(HTTPStatus.OK, page, "text/html", live_policy())
 
     def _say(self, status: HTTPStatus, sentence: str, **headers: str) -> None:
         self._answer(status, sentence + "\n", "text/plain", NOTHING_ELSE, **headers)
@@ -234,27 +227,32 @@ class _Handler(BaseHTTPRequestHandler):
         """Nobody wants to read who looked at what."""
 
 
-def open_server(port: int | None, feed: Feed, page: Page) -> PageServer:
+def open_server(run: RunDirectory, port: int | None = None) -> PageServer:
     """Listen on a port, or on the first free one from `PORT` on.
+
+    Args:
+        run: to be shown.
+        port: 0 for any; None where the user has not chosen.
 
     Raises:
         ConfigurationError: it is taken, or they all are.
     """
+    feed = Feed(run, partial(collect, full=False))
     ports = range(PORT, PORT + PORTS_TRIED) if port is None else [port]
+    reason = ""
     for number in ports:
         try:
-            return PageServer(number, feed, page)
+            return PageServer(number, feed)
         except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                reason = "taken"
-            elif error.errno == errno.EACCES:
-                reason = "not yours to use"
-            else:
-                raise ConfigurationError(f"{ADDRESS} cannot be listened on: {error}.") from None
+            reason = error.strerror or str(error)
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                break
     if port is None:
         raise ConfigurationError(
-            f"The ports {ports[0]} to {ports[-1]} are all taken; choose another with --port."
+            f"None of the ports {ports[0]} to {ports[-1]} can be listened on ({reason}); "
+            "choose another with --port."
         )
     raise ConfigurationError(
-        f"--port is {port}, but that port is {reason}; choose another, or leave --port out."
+        f"--port is {port}, but it cannot be listened on ({reason}); choose another, "
+        "or leave --port out."
     )
