@@ -19,7 +19,7 @@ LOOK_S = 1.0
 SHARE = 0.2
 """Of its time, what reading may take: a large run is read less often."""
 
-Collect = Callable[[RunDirectory], dict[str, Any]]
+Collect = Callable[[], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Feed:
 
         Args:
             run: which.
-            collect: reads it.
+            collect: reads it, e.g. a `rewardsmith.page.follow.Follower`.
         """
         self._run = run
         self._collect = collect
@@ -82,7 +82,7 @@ class Feed:
         try:
             if seen is None:
                 raise FileNotFoundError(f"{self._run.root} is gone")
-            data = self._collect(self._run)
+            data = self._collect()
             json.dumps(data, allow_nan=False)
             self._snapshot = Snapshot(number, data, None)
         except Exception as error:  # whatever is wrong with the files, the page stays and says so

@@ -12,15 +12,14 @@ import errno
 import sys
 import threading
 import time
-from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import Any
 
 from rewardsmith.errors import ConfigurationError
-from rewardsmith.page.data import collect
 from rewardsmith.page.feed import Feed
+from rewardsmith.page.follow import Follower
 from rewardsmith.page.render import live_policy, render
 from rewardsmith.results import RunDirectory
 
@@ -237,7 +236,7 @@ def open_server(run: RunDirectory, port: int | None = None) -> PageServer:
     Raises:
         ConfigurationError: it is taken, or they all are.
     """
-    feed = Feed(run, partial(collect, full=False))
+    feed = Feed(run, Follower(run))
     ports = range(PORT, PORT + PORTS_TRIED) if port is None else [port]
     reason = ""
     for number in ports:
