@@ -7,7 +7,8 @@ over. Nothing is decided by this file: the run itself reads the files of `reward
 Every line has ``time`` (seconds since 1970) and ``event``:
 
 - ``iteration``: ``number``, ``of``, ``candidates``
-- ``written``: ``candidate``, ``fault`` (null if it is accepted), ``parents``, ``origin``, ``attempts``
+- ``written``: ``candidate``, ``fault`` (null if it is accepted), ``parents``, ``origin``,
+  ``attempts``
 - ``progress``: ``candidate``, ``training`` (null: of all), ``timesteps``, ``checkpoint`` (or null)
 - ``evaluated``: ``candidate``, ``status``, ``fitness``, ``fault``, ``usage``
 - ``race``, ``retraining``: ``candidates``, ``seeds``

@@ -44,10 +44,10 @@ def coloured(source: str) -> Tokens:
 
 
 def difference(before: str, after: str) -> list[str]:
-    """Lines of a unified diff without its header, each with its sign before it.
+    r"""Lines of a unified diff without its header, each with its sign before it.
 
     Example:
-        >>> difference("a\\nb\\n", "a\\nc\\n")
+        >>> difference("a\nb\n", "a\nc\n")
         ['@@ -1,2 +1,2 @@', ' a', '-b', '+c']
     """
     lines = difflib.unified_diff(

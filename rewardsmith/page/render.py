@@ -25,7 +25,8 @@ _TEMPLATES = jinja2.Environment(
     lstrip_blocks=True,
     autoescape=True,
 )
-_SHARED = ("vendor/uplot/uPlot.iife.min.js", "elements.js", "charts.js")
+_LIBRARY = ("vendor/uplot/uPlot.iife.min.js",)
+_SHARED = ("elements.js", "charts.js")
 _SCRIPTS = {
     "page": (*_SHARED, "tree.js", "candidate.js", "sections.js", "page.js"),
     "compare": (*_SHARED, "compare.js"),
@@ -45,7 +46,7 @@ def render(data: dict[str, Any] | None, mode: Mode) -> str:
 
 def live_policy() -> str:
     """What the live page may do, for the header that it is served with."""
-    own = _policy(_text(_SCRIPTS["page"]), _text(_STYLES), "watch")
+    own = _policy(_script("page"), _text(_STYLES), "watch")
     return f"{own}; frame-ancestors 'none'"  # which a page cannot say of itself
 
 
@@ -55,7 +56,7 @@ def render_comparison(data: dict[str, Any]) -> str:
 
 
 def _render(kind: str, data: dict[str, Any] | None, title: str, mode: Mode) -> str:
-    script, style = _text(_SCRIPTS[kind]), _text(_STYLES)
+    script, style = _script(kind), _text(_STYLES)
     return _TEMPLATES.get_template("page.html.j2").render(
         title=title,
         kind=kind,
@@ -67,12 +68,17 @@ def _render(kind: str, data: dict[str, Any] | None, title: str, mode: Mode) -> s
     )
 
 
+def _script(kind: str) -> str:
+    own = f'(() => {{\n"use strict";\n{_text(_SCRIPTS[kind])}\n}})();'
+    return f"{_text(_LIBRARY)}\n{own}"
+
+
 def inlined(data: Any) -> str:
-    """JSON that can stand in a ``<script>``: nothing in it can end the element or open a comment.
+    r"""JSON that can stand in a ``<script>``: nothing in it can end the element or open a comment.
 
     Example:
         >>> print(inlined({"reply": "</script><!--"}))
-        {"reply":"\\u003c/script>\\u003c!--"}
+        {"reply":"\u003c/script>\u003c!--"}
     """
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
