@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,11 +21,12 @@ from tests.page.browser import Browser
 from tests.page.served import ask, begin_run, served
 from tests.runs import ROOT, SMALL, environment, start
 
-TEXT = "return document.body.innerText"
+SAYS = "document.body.innerText.includes({!r})"
+LOST = "The connection is lost"
 
 
 @contextmanager
-def watching(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def watching(folder: Path, *arguments: str) -> Iterator[str]:
     """``rewardsmith watch`` and the address that it prints; ended with Ctrl-C."""
     process = subprocess.Popen(
         [sys.executable, "-m", "rewardsmith", "watch", *arguments],
@@ -40,7 +42,7 @@ def watching(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[s
         line = process.stdout.readline()
         found = re.search(r"http://127\.0\.0\.1:\d+/", line)
         assert found is not None, line
-        yield process, found[0]
+        yield found[0]
     finally:
         os.killpg(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=60)
@@ -69,7 +71,7 @@ def test_the_newest_run_is_shown_and_ctrl_c_ends_it_in_silence(
     for age, name in ((200, "older"), (100, "newer")):
         run = begin_run(tmp_path / "results" / name)
         os.utime(run.config_file, (1_700_000_000 - age,) * 2)
-    with watching(tmp_path) as (_, address):
+    with watching(tmp_path) as address:
         assert int(address.rsplit(":")[-1].strip("/")) >= PORT
         browser.visit(address)
         assert "newer" in browser.driver.title
@@ -79,25 +81,33 @@ def test_the_newest_run_is_shown_and_ctrl_c_ends_it_in_silence(
 
 @pytest.mark.slow
 def test_a_run_is_shown_as_it_happens(tmp_path: Path, browser: Browser) -> None:
-    process = start(tmp_path, "env=point", "llm=builtin", *SMALL)
+    few = ("experiment.candidates=2", "experiment.iterations=1")
+    process = start(tmp_path, "env=point", "llm=builtin", *SMALL, *few)
+    root = tmp_path / "results" / "point"
     try:
-        root = tmp_path / "results" / "point"
-        browser.wait  # noqa: B018
-        wait_for(root / "config.yaml", process)
-        with watching(tmp_path, str(root)) as (_, address):
+        while not (root / "config.yaml").exists():
+            assert process.poll() is None
+            time.sleep(0.1)
+        with watching(tmp_path, str(root)) as address:
             browser.visit(address)
             assert "point" in browser.driver.title
-            browser.wait(f"{TEXT}.includes('1/0')")
-            before = int(browser.run("return document.documentElement.dataset.drawn"))
-            browser.wait_drawn(before + 2)
+            says(browser, "1/0")
+            drawn = int(browser.run("return document.documentElement.dataset.drawn"))
+            browser.wait_drawn(drawn + 2)
+            assert browser.run("return document.documentElement.dataset.connected") == "true"
             assert process.wait(timeout=300) == 0
-            browser.wait(f"{TEXT}.includes('2/3')")
-            browser.wait(f"/finished/i.test({TEXT.removeprefix('return ')})")
+            says(browser, "1/1")
+            says(browser, "finished")
             assert browser.messages() == []
+            browser.driver.get("about:blank")
     finally:
         process.kill()
-        process.wait()
-    browser.driver.get("about:blank")
+        process.communicate()
+
+
+def says(browser: Browser, text: str, no: bool = False) -> None:
+    """Wait until a text is on the page, or is no longer."""
+    browser.wait(f"return {'!' if no else ''}{SAYS.format(text)}")
 
 
 def test_a_lost_connection_is_told_and_mended(tmp_path: Path, browser: Browser) -> None:
@@ -106,12 +116,41 @@ def test_a_lost_connection_is_told_and_mended(tmp_path: Path, browser: Browser) 
     with served(run) as server:
         browser.visit(server.url)
         port = server.server_port
-        calm = browser.run(TEXT)
-        assert not re.search(LOST, calm, re.IGNORECASE)
-    browser.wait(f"/{LOST}/i.test(document.body.innerText)")
+        says(browser, LOST, no=True)
+    says(browser, LOST)
     Metrics(run).iteration_started(2, 2, 1)
     with served(run, port):
-        browser.wait("document.body.innerText.includes('2/0')")
-        browser.wait(f"!/{LOST}/i.test(document.body.innerText)")
+        says(browser, "2/0")
+        says(browser, LOST, no=True)
         browser.driver.get("about:blank")
     assert all("/events" in message for message in browser.messages())
+
+
+def test_a_run_that_failed_is_shown_with_the_reason(tmp_path: Path, browser: Browser) -> None:
+    run = begin_run(tmp_path / "point")
+    ask(run)
+    run.log_file.write_text("10:00:00 iteration 1\n10:00:01 error: The key was refused <b>.\n")
+    with served(run) as server:
+        browser.visit(server.url)
+        says(browser, "The key was refused <b>.")
+        browser.driver.get("about:blank")
+    assert browser.messages() == []
+
+
+def test_a_damaged_file_is_told_on_the_page_until_it_is_mended(
+    tmp_path: Path, browser: Browser
+) -> None:
+    run = begin_run(tmp_path / "point")
+    ask(run)
+    good = run.record_file.read_text()
+    run.record_file.write_text("{")
+    with served(run) as server:
+        browser.driver.get(server.url)
+        says(browser, "run.json cannot be read")
+        run.record_file.write_text(good)
+        says(browser, "1/0")
+        run.record_file.write_text("{")
+        says(browser, "run.json cannot be read")
+        says(browser, "1/0")
+        browser.driver.get("about:blank")
+    assert browser.messages() == []
