@@ -25,6 +25,7 @@ from rewardsmith.llm.exchanges import read_exchanges
 from rewardsmith.llm.keys import take_environment, without_secrets
 from rewardsmith.llm.session import Session
 from rewardsmith.llm.types import Provider, Reply, Usage
+from rewardsmith.notices import kept_off
 from rewardsmith.results import RunDirectory
 from rewardsmith.settings import LLMSettings, Settings, check_part
 
@@ -52,7 +53,8 @@ def _job(config: DictConfig) -> None:
     """One run; Hydra calls it once, or once per point of a sweep."""
     console = Console()
     try:
-        code = _design(config, console)
+        with kept_off(console.note):
+            code = _design(config, console)
     except KeyboardInterrupt:
         console.stopped()
         code = Interrupted.exit_code

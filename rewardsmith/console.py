@@ -55,6 +55,7 @@ class Console:
         self.out = RichConsole(highlight=False, soft_wrap=True)
         self.err = RichConsole(stderr=True, highlight=False, soft_wrap=True)
         self._log: Path | None = None
+        self._early: list[str] = []
         self._run: RunDirectory | None = None
         self._live: Live | None = None
         self._lines: dict[str, _Line] = {}
@@ -69,11 +70,21 @@ class Console:
     def open_log(self, file: Path) -> None:
         """Keep every line in a file from now on."""
         self._log = file
+        for text in self._early:
+            self._write(text)
+        self._early.clear()
 
     def say(self, text: str = "", style: str = "") -> None:
         """One line for the terminal and the log."""
         self.out.print(escape(text), style=style or None)
         self._write(text)
+
+    def note(self, text: str) -> None:
+        """One line for the log alone: a warning of another library."""
+        if self._log is None:
+            self._early.append(f"warning: {text}")
+        else:
+            self._write(f"warning: {text}")
 
     def _write(self, text: str) -> None:
         if self._log is not None:

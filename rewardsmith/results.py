@@ -82,6 +82,22 @@ class RunDirectory:
             )
         return run
 
+    @classmethod
+    def newest(cls, results: Path) -> RunDirectory:
+        """Point at the run that was last written to.
+
+        Raises:
+            ResultsError: there is none.
+        """
+        runs = [cls(file.parent) for file in results.glob("*/config.yaml")]
+        if not runs:
+            raise ResultsError(f"There is no run in {str(results)!r} yet; name the folder of one.")
+        return max(runs, key=cls._last_written)
+
+    def _last_written(self) -> float:
+        files = (self.config_file, self.log_file)
+        return max(file.stat().st_mtime for file in files if file.exists())
+
     # -- where things are ---------------------------------------------------------------------
 
     @property

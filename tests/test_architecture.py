@@ -13,7 +13,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # who may import whom: a module may import from layers below its own
 LAYERS = [
     {"errors", "types"},
-    {"settings", "files", "experience"},
+    {"settings", "files", "experience", "notices"},
     {"tasks", "llm", "reward", "execution", "results"},
     {"search", "training", "evaluation", "standalone", "worker"},
     {"headline"},

@@ -9,6 +9,8 @@ from rewardsmith.commands.compare import compare
 from rewardsmith.commands.report import report
 from rewardsmith.commands.run import run
 from rewardsmith.commands.tasks import tasks
+from rewardsmith.commands.watch import watch
+from rewardsmith.notices import kept_off
 
 app = typer.Typer(
     help="Reward functions for Gymnasium environments, written by a language model.",
@@ -21,11 +23,12 @@ app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     add_help_option=False,
 )(run)
-for _command in (tasks, check, report, compare):
+for _command in (tasks, check, report, compare, watch):
     app.command()(_command)
-COMMANDS = ("run", "tasks", "check", "report", "compare")
+COMMANDS = ("run", "tasks", "check", "report", "compare", "watch")
 
 
 def main() -> None:
     """Run a command; ends the process with the exit code."""
-    app(prog_name="rewardsmith")
+    with kept_off():
+        app(prog_name="rewardsmith")

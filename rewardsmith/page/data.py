@@ -32,12 +32,15 @@ QUIET_S = 180
 """Without an event for so long, a run that should be going on is said to be quiet."""
 
 
-def collect(run: RunDirectory, full: bool = True) -> dict[str, Any]:
+def collect(
+    run: RunDirectory, full: bool = True, progress: Progress | None = None
+) -> dict[str, Any]:
     """Everything that the page of a run shows.
 
     Args:
         run: finished, going on, failed, or of an earlier version.
         full: with prompts, replies and the video; the live page does without.
+        progress: what ``metrics.jsonl`` tells; None reads it.
 
     Returns:
         Plain data; every number in it is finite.
@@ -48,7 +51,7 @@ def collect(run: RunDirectory, full: bool = True) -> dict[str, Any]:
     """
     record, summary = run.read_record(), run.read_summary() or {}
     config = configuration.recorded(run.config_file, run.earlier_overrides())
-    progress = Progress.read(read_text(run.metrics_file))
+    progress = progress or Progress.read(read_text(run.metrics_file))
     trials = finished_trials(run)
     found = rows(
         run, entries(run, trials, progress), _get(config, "training", "total_timesteps") or 1, full
