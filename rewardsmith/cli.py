@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 import time
 import warnings
 from collections.abc import Mapping
@@ -42,8 +41,6 @@ PACKAGES = (
 
 def main() -> None:
     """Run from the command line; ends the process with the exit code."""
-    if sys.platform == "linux" and not os.environ.get("DISPLAY"):
-        os.environ.setdefault("MUJOCO_GL", "egl")  # before anything imports mujoco
     folder = str(configuration.config_folder())
     hydra.main(config_path=folder, config_name="config", version_base="1.3")(_job)()
 
@@ -124,7 +121,9 @@ def _design(config: DictConfig, console: Console) -> int:
         )
         result = loop.search()
     run.update_record(finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"), found=result.best is not None)
-    console.result(result, settings, task, run)
+    with console.busy("filming the winner"):
+        video = _film(settings, run, result.best, executor)
+    console.result(result, settings, task, run, video)
     if result.stopped is not None:
         console.error(str(result.stopped))
         return result.stopped.exit_code
@@ -175,6 +174,15 @@ def _session(
     """The conversation with the provider, which pays for nothing that is recorded."""
     parameters = {"temperature": settings.llm.temperature, **settings.llm.parameters}
     return Session(provider, run.iteration, settings.llm.concurrency, recorded, parameters)
+
+
+def _film(settings: Settings, run: RunDirectory, best: Any, executor: LocalExecutor) -> str:
+    """Film the winner; say where the video is, or why there is none. Empty if none is wanted."""
+    if best is None or not settings.video.episodes:
+        return ""
+    from rewardsmith.video.winner import film_winner
+
+    return film_winner(settings, run, best.candidate, executor.environment)
 
 
 def _resume_overrides() -> list[str]:

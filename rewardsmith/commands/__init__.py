@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from rewardsmith.commands.check import check
+from rewardsmith.commands.play import play
 from rewardsmith.commands.run import run
 from rewardsmith.commands.tasks import tasks
 
@@ -19,9 +20,9 @@ app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     add_help_option=False,
 )(run)
-for _command in (tasks, check):
+for _command in (tasks, check, play):
     app.command()(_command)
-COMMANDS = ("run", "tasks", "check")
+COMMANDS = ("run", "tasks", "check", "play")
 
 
 def main() -> None:
