@@ -62,6 +62,8 @@ def make(task: str, render_mode: str | None = None) -> gymnasium.Env:
     # CRUCIAL: it is computed once, with the goal hidden, and clips every goal to zero
     vars(env).pop("sawyer_observation_space", None)
     env.mujoco_renderer.default_cam_config = CAMERA
+    # without a graphics card, fine shadows and smooth edges take most of a second per picture
+    env.model.vis.quality.shadowsize, env.model.vis.quality.offsamples = 1024, 0
     return _SeededGoals(env)
 
 
