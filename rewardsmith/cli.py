@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 import time
 import warnings
 from collections.abc import Mapping
@@ -43,8 +42,6 @@ PACKAGES = (
 
 def main() -> None:
     """Run from the command line; ends the process with the exit code."""
-    if sys.platform == "linux" and not os.environ.get("DISPLAY"):
-        os.environ.setdefault("MUJOCO_GL", "egl")  # before anything imports mujoco
     folder = str(configuration.config_folder())
     hydra.main(config_path=folder, config_name="config", version_base="1.3")(_job)()
 
@@ -126,8 +123,10 @@ def _design(config: DictConfig, console: Console) -> int:
         )
         result = loop.search()
     run.update_record(finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"), found=result.best is not None)
+    with console.busy("filming the winner"):
+        video = _film(settings, run, result.best, executor)
     report = _report(run)
-    console.result(result, settings, task, run)
+    console.result(result, settings, task, run, video)
     if report is not None:
         console.say(report)
     if result.stopped is not None:
@@ -192,6 +191,15 @@ def _session(
     """The conversation with the provider, which pays for nothing that is recorded."""
     parameters = {"temperature": settings.llm.temperature, **settings.llm.parameters}
     return Session(provider, run.iteration, settings.llm.concurrency, recorded, parameters)
+
+
+def _film(settings: Settings, run: RunDirectory, best: Any, executor: LocalExecutor) -> str:
+    """Film the winner; say where the video is, or why there is none. Empty if none is wanted."""
+    if best is None or not settings.video.episodes:
+        return ""
+    from rewardsmith.video.winner import film_winner
+
+    return film_winner(settings, run, best.candidate, executor.environment)
 
 
 def _resume_overrides() -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import textwrap
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -293,7 +294,13 @@ class Console:
 
     # -- the end --------------------------------------------------------------------------------
 
-    def result(self, result: Result, settings: Settings, task: Any, run: RunDirectory) -> None:
+    def busy(self, text: str) -> AbstractContextManager[Any]:
+        """Show on a terminal that something goes on."""
+        return self.out.status(text)
+
+    def result(
+        self, result: Result, settings: Settings, task: Any, run: RunDirectory, video: str = ""
+    ) -> None:
         """The final table, and where everything is."""
         table = Table(
             title="all candidates, on the episodes they were ranked by",
@@ -318,9 +325,9 @@ class Console:
             )
         self.out.print(table)
         self._log_table(table)
-        self._headline(result, settings, run)
+        self._headline(result, settings, run, video)
 
-    def _headline(self, result: Result, settings: Settings, run: RunDirectory) -> None:
+    def _headline(self, result: Result, settings: Settings, run: RunDirectory, video: str) -> None:
         spent = f"{result.timesteps:,} steps, {result.seconds / 60:.1f} minutes"
         if result.best is None or result.test is None:
             self.say("No reward was found: no candidate could be trained and evaluated.", "bold")
@@ -337,6 +344,8 @@ class Console:
         self._item("reward", str(run.best_reward))
         self._item("policy", str(run.best_model))
         self._say_report(run)
+        if video:
+            self._item("video", video)
         self._item("curves", f"tensorboard --logdir {run.tensorboard}")
         self._item("spent", f"{spent}, {cost_text(result.usage)}")
 

@@ -37,6 +37,10 @@ class SandboxUnavailable(RewardsmithError):
     exit_code = 2
 
 
+class RenderingError(RewardsmithError):
+    """An episode cannot be filmed or shown; nothing else is lost by it."""
+
+
 class WorkerError(RewardsmithError):
     """A worker process failed or died.
 

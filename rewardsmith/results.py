@@ -12,12 +12,14 @@ results/reach/
   headline/       1_0_c0ffee.json  sparse_c0ffee.json  human_c0ffee.json
   seed_rewards/0_my_reward.py
   best/           reward.py  model.zip  card.md  video.mp4  video.gif
+  videos/         2_1.mp4
   logs/           population_1.log
 ```
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections.abc import Sequence
@@ -149,6 +151,29 @@ class RunDirectory:
     def best_video(self) -> Path:
         """The best policy at work; beside it the same as a GIF."""
         return self.root / "best" / "video.mp4"
+
+    @property
+    def video_log(self) -> Path:
+        """What the workers that film printed."""
+        return self.root / "logs" / "video.log"
+
+    @property
+    def video_curves(self) -> Path:
+        """The winner's video for TensorBoard."""
+        return self.tensorboard / "winner"
+
+    def new_video(self, name: str) -> Path:
+        """Where a further video goes, never over an earlier one.
+
+        Args:
+            name: of what is filmed, e.g. ``2/1``.
+        """
+        stem = name.replace("/", "_")
+        for number in itertools.count(1):
+            file = self.root / "videos" / f"{stem}{f'-{number}' if number > 1 else ''}.mp4"
+            if not (file.exists() or file.with_suffix(".gif").exists()):
+                break
+        return file
 
     @property
     def card_file(self) -> Path:

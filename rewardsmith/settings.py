@@ -444,6 +444,24 @@ class PathSettings(_Settings):
     results: str = Field(min_length=1)
 
 
+class VideoSettings(_Settings):
+    """``video``: the winner at work. Runs from before there were videos have no such settings.
+
+    Attributes:
+        episodes: how many, on seeds of their own; 0 for no video. Of long ones there are fewer.
+        size: width of the video, pixels.
+        fps: pictures per second; None takes the environment's own.
+        frames: most pictures; what would need more is shown faster.
+        render_seconds: about how long rendering may take, for the same purpose.
+    """
+
+    episodes: NonNegativeInt = 4
+    size: int = Field(default=480, ge=160, le=1920, multiple_of=2)
+    fps: float | None = Field(default=None, ge=1, le=60)
+    frames: PositiveInt = 300
+    render_seconds: PositiveFloat = 60.0
+
+
 AnyTraining = Annotated[
     PopulationSettings | StableBaselines3Settings, Field(discriminator="target")
 ]
@@ -460,6 +478,7 @@ class Settings(_Settings):
     strategies: dict[str, StrategySettings]
     sandbox: SandboxSettings
     paths: PathSettings
+    video: VideoSettings = VideoSettings()
 
     @model_validator(mode="after")
     def _nothing_to_see(self) -> Settings:

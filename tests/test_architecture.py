@@ -16,7 +16,7 @@ LAYERS = [
     {"settings", "files", "experience", "notices"},
     {"tasks", "llm", "reward", "execution", "results"},
     {"search", "training", "evaluation", "standalone", "worker"},
-    {"headline"},
+    {"headline", "video"},
     {"summary"},
     {"loop", "config"},
     {"console", "inspection", "metrics"},
@@ -31,6 +31,7 @@ CORNERS = {
         "training/sb3_worker.py",
         "training/normalize.py",
         "training/population/export.py",
+        "training/population/weights.py",
     },
     "stable_baselines3": {
         "training/sb3_worker.py",

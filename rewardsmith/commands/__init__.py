@@ -6,6 +6,7 @@ import typer
 
 from rewardsmith.commands.check import check
 from rewardsmith.commands.compare import compare
+from rewardsmith.commands.play import play
 from rewardsmith.commands.report import report
 from rewardsmith.commands.run import run
 from rewardsmith.commands.tasks import tasks
@@ -23,9 +24,9 @@ app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     add_help_option=False,
 )(run)
-for _command in (tasks, check, report, compare, watch):
+for _command in (tasks, check, report, compare, watch, play):
     app.command()(_command)
-COMMANDS = ("run", "tasks", "check", "report", "compare", "watch")
+COMMANDS = ("run", "tasks", "check", "report", "compare", "watch", "play")
 
 
 def main() -> None:
