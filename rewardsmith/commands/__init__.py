@@ -5,6 +5,9 @@ from __future__ import annotations
 import typer
 
 from rewardsmith.commands.check import check
+from rewardsmith.commands.doctor import doctor
+from rewardsmith.commands.export import export
+from rewardsmith.commands.replay import replay
 from rewardsmith.commands.run import run
 from rewardsmith.commands.tasks import tasks
 
@@ -19,9 +22,9 @@ app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     add_help_option=False,
 )(run)
-for _command in (tasks, check):
+for _command in (tasks, check, replay, export, doctor):
     app.command()(_command)
-COMMANDS = ("run", "tasks", "check")
+COMMANDS = ("run", "tasks", "check", "replay", "export", "doctor")
 
 
 def main() -> None:
