@@ -14,6 +14,7 @@ from rewardsmith.commands.tasks import tasks
 app = typer.Typer(
     help="Reward functions for Gymnasium environments, written by a language model.",
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )

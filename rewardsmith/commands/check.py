@@ -32,7 +32,10 @@ def check(
         ),
     ] = None,
 ) -> None:
-    """Say whether a reward would be trained: 0 if so, 1 with the reason if not."""
+    """Say whether a reward would be trained.
+
+    The exit code is 0 if so, and 1, with the reason, if not.
+    """
     with one_sentence():
         from rewardsmith.inspection import inspect_reward
 

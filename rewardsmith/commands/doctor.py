@@ -29,7 +29,11 @@ def doctor(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print data")] = False,
 ) -> None:
-    """Say whether a run would work on this machine: 0 if so, 1 if not."""
+    """Say whether a run would work on this machine.
+
+    Looks at versions, cores, memory, GPU, rendering, the sandbox, providers (without spending a
+    token) and folders. The exit code is 0 if a run would work, and 1 if not.
+    """
     console = Console(highlight=False)
     console.width = min(console.width, WIDEST)
     waiting = not as_json and console.is_terminal

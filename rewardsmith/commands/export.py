@@ -24,7 +24,11 @@ def export(
     ] = None,
     private: Annotated[bool, typer.Option("--private", help="a new model is private")] = False,
 ) -> None:
-    """Write the best reward and its policy as a folder with a model card."""
+    """Write the best reward and its policy into a folder.
+
+    The layout is that of the Hugging Face Hub, with a model card. Nothing is contacted without
+    --push; that needs HF_TOKEN or hf auth login.
+    """
     console = Console(highlight=False, soft_wrap=True)
     with one_sentence():
         from rewardsmith.export import Hub, export_best

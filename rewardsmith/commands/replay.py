@@ -21,7 +21,11 @@ SHOWN = 20
 
 
 def replay(run: RunArgument) -> None:
-    """Run again from the record, at no cost: 0 if the ranking is the same, else 1."""
+    """Run again from the record, at no cost, and compare.
+
+    The new run lands beside the old one. The exit code is 0 if the ranking and all numbers are the
+    same, and 1, with the differences, if not.
+    """
     with one_sentence():
         from rewardsmith.replaying import ORDER, WINNER, changed_versions, differences
 
