@@ -1,4 +1,4 @@
-"""``python -m rewardsmith`` is ``python gen.py``, unless its first word is a command or ``--help``."""
+"""``python -m rewardsmith`` is ``python gen.py``, unless a command or ``--help`` comes first."""
 
 import sys
 
