@@ -66,6 +66,31 @@ def _design(config: DictConfig, console: Console) -> int:
     """Design a reward; give the exit code."""
     environment = take_environment(Path.cwd())
     settings, run, why = _settings(config, environment)
+    planned = configuration.planned_iterations(run.config_file) if run else None
+    return carry_out(settings, environment, console, why, run, planned)
+
+
+def carry_out(
+    settings: Settings,
+    environment: Mapping[str, str],
+    console: Console,
+    why: str,
+    run: RunDirectory | None = None,
+    planned: int | None = None,
+) -> int:
+    """Make a run, or go on with one.
+
+    Args:
+        settings: of the run, with the provider's own.
+        environment: with the keys.
+        console: told what happens; its `run` is the run's folder as soon as there is one.
+        why: this provider was chosen.
+        run: to go on with; None makes a new one.
+        planned: iterations that the run began with, if that is not `experiment.iterations`.
+
+    Returns:
+        The exit code.
+    """
     provider = _provider(settings, environment)
 
     # imported late: what is above must answer a wrong key or a typing error at once
@@ -78,7 +103,9 @@ def _design(config: DictConfig, console: Console) -> int:
     from rewardsmith.search.seeded import Seeded, keep_seeds, read_seeds
     from rewardsmith.tasks.baselines import baselines
     from rewardsmith.tasks.task import build_task, play_randomly
+    from rewardsmith.tracking.base import check_tracking, trackers
 
+    check_tracking(settings.tracking, environment)
     seeds = read_seeds(settings.experiment.seed_rewards, run or _replayed(settings))
     task = build_task(settings.env)
     play = play_randomly(task, settings.experiment.seed)
@@ -89,7 +116,6 @@ def _design(config: DictConfig, console: Console) -> int:
     )
     final = settings.model_copy(update={"training": settings.final_training or settings.training})
     backend, final_backend = _backends(executor, settings, final)
-    planned = configuration.planned_iterations(run.config_file) if run else None
     strategy = Seeded(_strategy(settings, task, play, planned), seeds)
     resumed, record = run is not None, _record(settings, task, provider, layers)
     run = run or RunDirectory.create(Path(settings.paths.results), settings.env.name)
@@ -106,7 +132,7 @@ def _design(config: DictConfig, console: Console) -> int:
     experiment = settings.experiment
     screens = Screens(experiment.screens, task, play, settings.sandbox, run.experience_files)
     console.watch(settings, task)
-    with console:
+    with console, trackers(settings, run, environment, console.say) as others:
         loop = Loop(
             settings=settings,
             task=task,
@@ -117,7 +143,7 @@ def _design(config: DictConfig, console: Console) -> int:
             baselines=list(baselines(task).values()),
             run=run,
             session=session,
-            listener=Listeners(console, Metrics(run)),
+            listener=Listeners(console, Metrics(run), *others),
             paid=_paid(recorded),
             by=_author(provider),
         )

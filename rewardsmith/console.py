@@ -66,6 +66,11 @@ class Console:
         self._seeds = self._trainings = 1
         self._measure = "success"
 
+    @property
+    def run(self) -> RunDirectory | None:
+        """The run that is told of, None before there is one."""
+        return self._run
+
     # -- lines ----------------------------------------------------------------------------------
 
     def open_log(self, file: Path) -> None:

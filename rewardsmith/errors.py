@@ -72,6 +72,10 @@ class ReplayMismatch(ProviderUnusable):
     """The recorded run holds no answer to this request."""
 
 
+class HubError(RewardsmithError):
+    """Nothing could be pushed to the Hugging Face Hub; what was exported is still there."""
+
+
 class Interrupted(RewardsmithError):
     """The user pressed Ctrl-C, or the run was asked to stop."""
 

@@ -14,6 +14,8 @@ results/reach/
   best/           reward.py  model.zip  card.md  video.mp4  video.gif
   videos/         2_1.mp4
   logs/           population_1.log
+  tracking/       wandb/
+  hub/            README.md  model.zip  reward.py  replay.mp4  …
 ```
 """
 
@@ -180,6 +182,16 @@ class RunDirectory:
         """What should be known of the best reward and its policy."""
         return self.root / "best" / "card.md"
 
+    @property
+    def hub_folder(self) -> Path:
+        """The best in the layout of the Hugging Face Hub."""
+        return self.root / "hub"
+
+    @property
+    def tracking_folder(self) -> Path:
+        """What a tracker keeps of its own."""
+        return self.root / "tracking"
+
     def iteration(self, number: int) -> Path:
         """Folder of one iteration's texts and numbers."""
         return self.root / f"iteration_{number}"
@@ -221,6 +233,10 @@ class RunDirectory:
     def tensorboard_folder(self, candidate: Candidate, training: int) -> Path:
         """Scalars of one training."""
         return self.tensorboard / self._place(candidate) / f"seed_{training}"
+
+    def hparams_folder(self, candidate: Candidate | None = None) -> Path:
+        """A candidate's line in TensorBoard's table; of the table itself if there is none."""
+        return self.tensorboard / self._place(candidate) if candidate else self.tensorboard
 
     def worker_log(self, candidate: Candidate, training: int) -> Path:
         """What a training worker printed."""

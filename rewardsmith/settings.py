@@ -462,6 +462,21 @@ class VideoSettings(_Settings):
     render_seconds: PositiveFloat = 60.0
 
 
+class TrackingSettings(_Settings):
+    """``tracking``: who is told of the run, beside TensorBoard.
+
+    Attributes:
+        target: class that tells, from ``_target_``; None for nobody.
+        project: that the run belongs to there.
+        mode: ``online``, ``offline`` (Weights & Biases: written to disk, for ``wandb sync``), or
+            None for what the variable ``WANDB_MODE`` says.
+    """
+
+    target: str | None = Field(default=None, alias="_target_")
+    project: str = Field(default="rewardsmith", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
+    mode: Literal["online", "offline"] | None = None
+
+
 AnyTraining = Annotated[
     PopulationSettings | StableBaselines3Settings, Field(discriminator="target")
 ]
@@ -479,6 +494,7 @@ class Settings(_Settings):
     sandbox: SandboxSettings
     paths: PathSettings
     video: VideoSettings = VideoSettings()
+    tracking: TrackingSettings = TrackingSettings()
 
     @model_validator(mode="after")
     def _nothing_to_see(self) -> Settings:
