@@ -194,7 +194,7 @@ def planned_iterations(config_file: Path) -> int:
     return int(OmegaConf.load(config_file).experiment.iterations)
 
 
-def recorded(config_file: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+def recorded_values(config_file: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """A run's configuration as plain data, unchecked: it may be of another version.
 
     Args:

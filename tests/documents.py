@@ -25,7 +25,7 @@ TINY = (
     "training.total_timesteps=60 training.checkpoints=1 training.checkpoint_episodes=1 "
     "env.tuned.learning_starts=20 training.workers=1 experiment.candidates=2 experiment.seeds=1 "
     "experiment.final_seeds=1 experiment.evaluation_episodes=2 experiment.test_episodes=2 "
-    "experiment.races=0"
+    "experiment.races=0 video.episodes=0"
 )
 
 

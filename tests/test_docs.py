@@ -1,4 +1,4 @@
-"""Every command and every block of the documentation is run; the site is built; links lead somewhere.
+"""Every command and every block of the docs is run, the site is built, links lead somewhere.
 
 What is done with a line of shell is said by `TREATMENTS`: the first pattern that matches it. A line
 or a block that nothing is said about fails, so whatever is added to the pages is tested by itself.
@@ -53,7 +53,8 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
 
 def is_a_verb(shop: Workshop, line: str) -> None:
     """A verb of the Makefile; what it does is run by other tests and by whoever runs the tests."""
-    subprocess.run(["make", "-n", *shlex.split(line)[1:]], cwd=ROOT, check=True, capture_output=True)
+    words = ["make", "-n", *shlex.split(line)[1:]]
+    subprocess.run(words, cwd=ROOT, check=True, capture_output=True)
 
 
 def is_made_by_make(shop: Workshop, line: str) -> None:
@@ -309,8 +310,8 @@ def test_site_builds_without_warnings_and_needs_no_other_host(tmp_path: Path) ->
     assert "WARNING" not in built.stderr + built.stdout
     for page in tmp_path.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
-        fetched = re.findall(r"<(?:script|img|iframe|source)\b[^>]*\bsrc=\"?(https?:[^\s\">]+)", text)
-        styles = re.findall(r"<link\b[^>]*\bhref=\"?(https?:[^\s\">]+)", text)
+        fetched = re.findall(r"<(?:script|img|iframe|source)\b[^>]*\bsrc=\"?(https?:\S+)", text)
+        styles = re.findall(r"<link\b[^>]*\bhref=\"?(https?:\S+)", text)
         assert fetched + styles == [], page.name
     assert "compute_reward" in (tmp_path / "reference" / "reward.html").read_text()
 

@@ -18,6 +18,7 @@ MORE = [
     "training.checkpoints=1", "training.checkpoint_episodes=1", "training.workers=1",
     "env.tuned.learning_starts=20", "experiment.evaluation_episodes=2",
     "experiment.test_episodes=2", "experiment.races=0", "~env.baselines",
+    "video.episodes=0",
 ]
 """
 

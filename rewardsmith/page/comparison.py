@@ -106,7 +106,7 @@ def _best_so_far(trials: Sequence[Trial]) -> dict[str, list[Any]]:
 def _differences(runs: Sequence[RunDirectory]) -> list[dict[str, Any]]:
     """Settings in which the runs are not alike."""
     flat = [
-        dict(_flat(configuration.recorded(run.config_file, run.earlier_overrides())))
+        dict(_flat(configuration.recorded_values(run.config_file, run.earlier_overrides())))
         for run in runs
     ]
     keys = dict.fromkeys(key for item in flat for key in item)

@@ -50,7 +50,7 @@ def collect(
         ConfigurationError: the run's configuration cannot be read.
     """
     record, summary = run.read_record(), run.read_summary() or {}
-    config = configuration.recorded(run.config_file, run.earlier_overrides())
+    config = configuration.recorded_values(run.config_file, run.earlier_overrides())
     progress = progress or Progress.read(read_text(run.metrics_file))
     trials = finished_trials(run)
     found = rows(
