@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 # two files of tests at a time: most wait for processes of their own
 PARALLEL := -n 2 --dist loadfile
 
-.PHONY: run test lint format clean
+.PHONY: run test lint format docs clean
 
 run: $(VENV)/run.stamp            ## install what is pinned, and design a reward for FetchReach
 	$(BIN)/python gen.py
@@ -23,8 +23,11 @@ format: $(VENV)/dev.stamp
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(VENV)/dev.stamp           ## the site, in site/; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) build dist site
 
 $(VENV)/run.stamp: requirements.txt
 	$(PYTHON) -m venv $(VENV)

@@ -41,6 +41,7 @@ COMMON = (
     "experiment.races=1",
     "experiment.final_seeds=3",
     "experiment.test_episodes=30",
+    "video.episodes=0",
     "~env.baselines",  # the same for all; `python gen.py` compares with them
     "sandbox.allow_weaker=true",
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 import time
 import warnings
 from collections.abc import Mapping
@@ -25,6 +24,7 @@ from rewardsmith.llm.exchanges import read_exchanges
 from rewardsmith.llm.keys import take_environment, without_secrets
 from rewardsmith.llm.session import Session
 from rewardsmith.llm.types import Provider, Reply, Usage
+from rewardsmith.notices import kept_off
 from rewardsmith.results import RunDirectory
 from rewardsmith.settings import LLMSettings, Settings, check_part
 
@@ -42,8 +42,6 @@ PACKAGES = (
 
 def main() -> None:
     """Run from the command line; ends the process with the exit code."""
-    if sys.platform == "linux" and not os.environ.get("DISPLAY"):
-        os.environ.setdefault("MUJOCO_GL", "egl")  # before anything imports mujoco
     folder = str(configuration.config_folder())
     hydra.main(config_path=folder, config_name="config", version_base="1.3")(_job)()
 
@@ -52,7 +50,8 @@ def _job(config: DictConfig) -> None:
     """One run; Hydra calls it once, or once per point of a sweep."""
     console = Console()
     try:
-        code = _design(config, console)
+        with kept_off(console.warn):
+            code = _design(config, console)
     except KeyboardInterrupt:
         console.stopped()
         code = Interrupted.exit_code
@@ -67,6 +66,31 @@ def _design(config: DictConfig, console: Console) -> int:
     """Design a reward; give the exit code."""
     environment = take_environment(Path.cwd())
     settings, run, why = _settings(config, environment)
+    planned = configuration.planned_iterations(run.config_file) if run else None
+    return carry_out(settings, environment, console, why, run, planned)
+
+
+def carry_out(
+    settings: Settings,
+    environment: Mapping[str, str],
+    console: Console,
+    why: str,
+    run: RunDirectory | None = None,
+    planned: int | None = None,
+) -> int:
+    """Make a run, or go on with one.
+
+    Args:
+        settings: of the run, with the provider's own.
+        environment: with the keys.
+        console: told what happens; its `run` is the run's folder as soon as there is one.
+        why: this provider was chosen.
+        run: to go on with; None makes a new one.
+        planned: iterations that the run began with, if that is not `experiment.iterations`.
+
+    Returns:
+        The exit code.
+    """
     provider = _provider(settings, environment)
 
     # imported late: what is above must answer a wrong key or a typing error at once
@@ -79,7 +103,9 @@ def _design(config: DictConfig, console: Console) -> int:
     from rewardsmith.search.seeded import Seeded, keep_seeds, read_seeds
     from rewardsmith.tasks.baselines import baselines
     from rewardsmith.tasks.task import build_task, play_randomly
+    from rewardsmith.tracking.base import check_tracking, trackers
 
+    check_tracking(settings.tracking, environment)
     seeds = read_seeds(settings.experiment.seed_rewards, run or _replayed(settings))
     task = build_task(settings.env)
     play = play_randomly(task, settings.experiment.seed)
@@ -90,7 +116,6 @@ def _design(config: DictConfig, console: Console) -> int:
     )
     final = settings.model_copy(update={"training": settings.final_training or settings.training})
     backend, final_backend = _backends(executor, settings, final)
-    planned = configuration.planned_iterations(run.config_file) if run else None
     strategy = Seeded(_strategy(settings, task, play, planned), seeds)
     resumed, record = run is not None, _record(settings, task, provider, layers)
     run = run or RunDirectory.create(Path(settings.paths.results), settings.env.name)
@@ -107,7 +132,7 @@ def _design(config: DictConfig, console: Console) -> int:
     experiment = settings.experiment
     screens = Screens(experiment.screens, task, play, settings.sandbox, run.experience_files)
     console.watch(settings, task)
-    with console:
+    with console, trackers(settings, run, environment, console.say) as others:
         loop = Loop(
             settings=settings,
             task=task,
@@ -118,17 +143,34 @@ def _design(config: DictConfig, console: Console) -> int:
             baselines=list(baselines(task).values()),
             run=run,
             session=session,
-            listener=Listeners(console, Metrics(run)),
+            listener=Listeners(console, Metrics(run), *others),
             paid=_paid(recorded),
             by=_author(provider),
         )
         result = loop.search()
     run.update_record(finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"), found=result.best is not None)
-    console.result(result, settings, task, run)
+    with console.busy("filming the winner"):
+        video = _film(settings, run, result.best, executor)
+    report = _report(run)
+    console.result(result, settings, task, run, video)
+    if report is not None:
+        console.say(report)
     if result.stopped is not None:
         console.error(str(result.stopped))
         return result.stopped.exit_code
     return 0 if result.best is not None else 1
+
+
+def _report(run: RunDirectory) -> str | None:
+    """Write the report; give what went wrong, in a sentence: a run never fails because of it."""
+    from rewardsmith.page.write import write_report
+
+    try:
+        write_report(run)
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        return f"No report was written: {reason} Try again with rewardsmith report {run.root}"
+    return None
 
 
 def _settings(
@@ -175,6 +217,15 @@ def _session(
     """The conversation with the provider, which pays for nothing that is recorded."""
     parameters = {"temperature": settings.llm.temperature, **settings.llm.parameters}
     return Session(provider, run.iteration, settings.llm.concurrency, recorded, parameters)
+
+
+def _film(settings: Settings, run: RunDirectory, best: Any, executor: LocalExecutor) -> str:
+    """Film the winner; say where the video is, or why there is none. Empty if none is wanted."""
+    if best is None or not settings.video.episodes:
+        return ""
+    from rewardsmith.video.winner import film_winner
+
+    return film_winner(settings, run, best.candidate, executor.environment)
 
 
 def _resume_overrides() -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,20 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from rewardsmith.errors import ConfigurationError
 from rewardsmith.llm.keys import MASK, masked
 from rewardsmith.settings import EnvSettings, Settings, TrainingSettings, check, check_part
 
 _ABSENT = object()
+_PRIVATE = (
+    ("llm", "base_url"),
+    ("llm", "replay"),
+    ("experiment", "resume"),
+    ("experiment", "seed_rewards"),
+    ("paths", "results"),
+)
 
 
 def config_folder() -> Path:
@@ -94,6 +102,12 @@ def _check_option(group: str, key: str, name: str) -> None:
         raise ConfigurationError(f"{key} is {name!r}, but it must be one of {', '.join(known)}.")
 
 
+def provider_names() -> list[str]:
+    """Names of the providers in ``cfg/llm``, without the two that are none."""
+    shipped = (config_folder() / "llm").glob("*.yaml")
+    return sorted(file.stem for file in shipped if file.stem not in ("base", "auto"))
+
+
 def task_names() -> list[str]:
     """Names of the tasks in ``cfg/env``, without the two that are to be completed."""
     shipped = (config_folder() / "env").glob("*.yaml")
@@ -153,9 +167,26 @@ def composed(overrides: Sequence[str]) -> Settings:
 
 def to_yaml(settings: Settings) -> str:
     """The configuration as it was used, for the run's record; headers and the like are masked."""
+    return yaml_text(_record(settings))
+
+
+def _record(settings: Settings) -> dict[str, Any]:
     values = settings.model_dump(by_alias=True, mode="json")
     values["llm"]["parameters"] = masked(values["llm"]["parameters"])
-    return OmegaConf.to_yaml(OmegaConf.create(values))
+    return values
+
+
+def public(settings: Settings) -> dict[str, Any]:
+    """The same for eyes elsewhere: without addresses and files of this machine."""
+    values = _record(settings)
+    for group, key in _PRIVATE:
+        values[group].pop(key)
+    return values
+
+
+def yaml_text(values: Mapping[str, Any]) -> str:
+    """Plain data as YAML, in its order."""
+    return OmegaConf.to_yaml(OmegaConf.create(dict(values)))
 
 
 def planned_iterations(config_file: Path) -> int:
@@ -163,7 +194,41 @@ def planned_iterations(config_file: Path) -> int:
     return int(OmegaConf.load(config_file).experiment.iterations)
 
 
+def recorded_values(config_file: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """A run's configuration as plain data, unchecked: it may be of another version.
+
+    Args:
+        config_file: of the run.
+        overrides: of later resumptions.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+    """
+    try:
+        config = OmegaConf.load(config_file)
+        config.merge_with_dotlist(list(overrides))
+        return dict(OmegaConf.to_container(config))  # type: ignore[arg-type]
+    except (OSError, ValueError, TypeError, YAMLError, OmegaConfBaseException) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConfigurationError(f"{config_file} cannot be read: {first}.") from None
+
+
 def resumed(config_file: Path, overrides: Sequence[str]) -> Settings:
+    """Read a run's own configuration to go on with it, with new values on top; see `recorded`.
+
+    Raises:
+        ConfigurationError: the same, or a secret is missing, which is in no record.
+    """
+    settings = recorded(config_file, overrides)
+    for name, value in settings.llm.parameters.items():
+        if value == MASK:
+            raise ConfigurationError(
+                f"llm.parameters.{name} was a secret and is not in the run's record; give it again."
+            )
+    return settings
+
+
+def recorded(config_file: Path, overrides: Sequence[str]) -> Settings:
     """Read a run's own configuration, with new values on top.
 
     Args:
@@ -184,10 +249,4 @@ def resumed(config_file: Path, overrides: Sequence[str]) -> Settings:
         if OmegaConf.select(config, key, default=_ABSENT) is _ABSENT:
             raise ConfigurationError(f"{key} is not in the configuration of the run.")
     config.merge_with_dotlist(list(overrides))
-    settings = check(plain(config))  # type: ignore[arg-type]
-    for name, value in settings.llm.parameters.items():
-        if value == MASK:
-            raise ConfigurationError(
-                f"llm.parameters.{name} was a secret and is not in the run's record; give it again."
-            )
-    return settings
+    return check(plain(config))  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import textwrap
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ class Console:
         self.out = RichConsole(highlight=False, soft_wrap=True)
         self.err = RichConsole(stderr=True, highlight=False, soft_wrap=True)
         self._log: Path | None = None
+        self._early: list[str] = []
         self._run: RunDirectory | None = None
         self._live: Live | None = None
         self._lines: dict[str, Line] = {}
@@ -72,11 +74,19 @@ class Console:
         self._seeds = self._trainings = 1
         self._measure = "success"
 
+    @property
+    def run(self) -> RunDirectory | None:
+        """The run that is told of, None before there is one."""
+        return self._run
+
     # -- lines ----------------------------------------------------------------------------------
 
     def open_log(self, file: Path) -> None:
         """Keep every line in a file from now on."""
         self._log = file
+        for text in self._early:
+            self._write(text)
+        self._early.clear()
 
     def say(self, text: str = "", style: str = "") -> None:
         """One line for the terminal and the log."""
@@ -87,6 +97,13 @@ class Console:
     def note(self, text: str) -> None:
         """One line for the log alone."""
         self._write(text)
+
+    def warn(self, text: str) -> None:
+        """A warning of another library, for the log alone."""
+        if self._log is None:
+            self._early.append(f"warning: {text}")
+        else:
+            self._write(f"warning: {text}")
 
     def _write(self, text: str) -> None:
         if self._log is not None:
@@ -268,21 +285,28 @@ class Console:
 
     # -- the end --------------------------------------------------------------------------------
 
-    def result(self, result: Result, settings: Settings, task: Any, run: RunDirectory) -> None:
+    def busy(self, text: str) -> AbstractContextManager[Any]:
+        """Show on a terminal that something goes on."""
+        return self.out.status(text)
+
+    def result(
+        self, result: Result, settings: Settings, task: Any, run: RunDirectory, video: str = ""
+    ) -> None:
         """The final tables, and where everything is."""
         self.say()
         ranked = list(rank(result.trials))
         self._log_table(_candidates(result, result.trials, task.fitness_kind))
         if ranked:
             self.out.print(_candidates(result, ranked[:SHOWN], task.fitness_kind))
-        self._headline(result, settings, run)
+        self._headline(result, settings, run, video)
 
-    def _headline(self, result: Result, settings: Settings, run: RunDirectory) -> None:
+    def _headline(self, result: Result, settings: Settings, run: RunDirectory, video: str) -> None:
         spent = f"{result.timesteps:,} steps, {result.seconds / 60:.1f} minutes"
         if result.best is None or result.test is None:
             self.say("No reward was found: no candidate could be trained and evaluated.", "bold")
             self._item("spent", f"{spent}, {cost_text(result.usage)}")
             self._item("record", f"{run.root}: the replies and the reason each failed")
+            self._say_report(run)
             return
         self._compare(result, settings)
         self.say(
@@ -292,8 +316,15 @@ class Console:
         )
         self._item("reward", str(run.best_reward))
         self._item("policy", str(run.best_model))
+        self._say_report(run)
+        if video:
+            self._item("video", video)
         self._item("curves", f"tensorboard --logdir {run.tensorboard}")
         self._item("spent", f"{spent}, {cost_text(result.usage)}")
+
+    def _say_report(self, run: RunDirectory) -> None:
+        if run.report_file.exists():
+            self._item("report", str(run.report_file))
 
     def _compare(self, result: Result, settings: Settings) -> None:
         """The headline table."""

@@ -37,6 +37,10 @@ class SandboxUnavailable(RewardsmithError):
     exit_code = 2
 
 
+class RenderingError(RewardsmithError):
+    """An episode cannot be filmed or shown; nothing else is lost by it."""
+
+
 class WorkerError(RewardsmithError):
     """A worker process failed or died.
 
@@ -66,6 +70,10 @@ class BudgetExceeded(ProviderError):
 
 class ReplayMismatch(ProviderUnusable):
     """The recorded run holds no answer to this request."""
+
+
+class HubError(RewardsmithError):
+    """Nothing could be pushed to the Hugging Face Hub; what was exported is still there."""
 
 
 class Interrupted(RewardsmithError):

@@ -1,8 +1,8 @@
 """Measure a policy by the task's own success, on held-out episodes. Trusted code only.
 
-Three disjoint ranges of environment seeds keep the numbers honest: the looks during training, the
-episodes that candidates are ranked by, and the episodes that the result is reported on. Training
-itself draws from a fourth.
+Disjoint ranges of environment seeds keep the numbers honest: the looks during training, the
+episodes that candidates are ranked by, those that the result is reported on, and those that are
+filmed. Training itself draws from a fifth.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from rewardsmith.types import (
 CHECKPOINT_SEEDS = 1_000_000_000
 RANKING_SEEDS = 1_400_000_000
 TEST_SEEDS = 1_800_000_000
+VIDEO_SEEDS = 2_200_000_000
 CONFIDENCE = 0.95
 FEWEST_FOR_IQM = 4
 ENDLESS_STEPS = 10_000
@@ -240,7 +241,7 @@ def scores(kind: str, episodes: Sequence[Episodes]) -> tuple[float, ...]:
 def interquartile_mean(values: Sequence[float]) -> float | None:
     """Mean of the middle half (Agarwal et al. 2021); None for fewer than four values.
 
-    Example:
+    Examples:
         >>> interquartile_mean([0.0, 0.9, 1.0, 1.0])
         0.95
     """
@@ -252,7 +253,7 @@ def interquartile_mean(values: Sequence[float]) -> float | None:
 def wilson(successes: int, trials: int) -> tuple[float, float]:
     """95 % interval of a rate (Wilson 1927).
 
-    Example:
+    Examples:
         >>> [round(end, 3) for end in wilson(45, 50)]
         [0.786, 0.957]
     """

@@ -33,3 +33,19 @@ def write_whole(file: Path, data: str | bytes) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise ResultsError(f"{file} cannot be written: {error.strerror}.") from None
+
+
+def read_text(file: Path, last: int | None = None) -> str:
+    """Read a text that somebody may be writing to; what is not UTF-8 is replaced.
+
+    Args:
+        file: to read; one that is not there is empty.
+        last: so many bytes of its end, all of it by default.
+    """
+    try:
+        with file.open("rb") as stream:
+            if last is not None:
+                stream.seek(max(0, file.stat().st_size - last))
+            return stream.read().decode("utf-8", errors="replace")
+    except OSError:
+        return ""

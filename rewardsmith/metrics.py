@@ -7,7 +7,8 @@ over. Nothing is decided by this file: the run itself reads the files of `reward
 Every line has ``time`` (seconds since 1970) and ``event``:
 
 - ``iteration``: ``number``, ``of``, ``candidates``
-- ``written``: ``candidate``, ``fault`` (null if it is accepted)
+- ``written``: ``candidate``, ``fault`` (null if it is accepted), ``parents``, ``origin``,
+  ``attempts``
 - ``progress``: ``candidate``, ``training`` (null: of all), ``timesteps``, ``checkpoint`` (or null)
 - ``evaluated``: ``candidate``, ``status``, ``fitness``, ``fault``, ``usage``
 - ``race``, ``retraining``: ``candidates``, ``seeds``
@@ -48,7 +49,14 @@ class Metrics:
 
     def candidate_written(self, candidate: Candidate) -> None:
         """A reply was turned into a candidate, usable or not."""
-        self._write("written", candidate=candidate.label, fault=candidate.fault)
+        self._write(
+            "written",
+            candidate=candidate.label,
+            fault=candidate.fault,
+            parents=candidate.parents,
+            origin=candidate.origin,
+            attempts=candidate.attempts,
+        )
 
     def progressed(self, candidate: Candidate, data: dict[str, Any]) -> None:
         """A training came further."""

@@ -12,23 +12,28 @@ results/reach/
   headline/       1_0_c0ffee.json  sparse_c0ffee.json  human_c0ffee.json
   seed_rewards/0_my_reward.py
   best/           reward.py  model.zip  card.md  video.mp4  video.gif
+  videos/         2_1.mp4
   logs/           population_1.log
+  tracking/       wandb/
+  hub/            README.md  model.zip  reward.py  replay.mp4  …
 ```
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from rewardsmith.errors import ResultsError
-from rewardsmith.files import write_whole
-from rewardsmith.types import Candidate, Evaluation, Trial
+from rewardsmith.files import read_text, write_whole
+from rewardsmith.types import Candidate, Evaluation, RewardFunction, Trial
 
 _TRIAL = TypeAdapter(Trial)
 _TRIALS = TypeAdapter(list[Trial])
@@ -80,6 +85,22 @@ class RunDirectory:
                 f"{named} is {str(path)!r}, but there is no run (no config.yaml) in it."
             )
         return run
+
+    @classmethod
+    def newest(cls, results: Path) -> RunDirectory:
+        """Point at the run that was last written to.
+
+        Raises:
+            ResultsError: there is none.
+        """
+        runs = [cls(file.parent) for file in results.glob("*/config.yaml")]
+        if not runs:
+            raise ResultsError(f"There is no run in {str(results)!r} yet; name the folder of one.")
+        return max(runs, key=cls._last_written)
+
+    def _last_written(self) -> float:
+        files = (self.config_file, self.log_file)
+        return max(file.stat().st_mtime for file in files if file.exists())
 
     # -- where things are ---------------------------------------------------------------------
 
@@ -134,9 +155,42 @@ class RunDirectory:
         return self.root / "best" / "video.mp4"
 
     @property
+    def video_log(self) -> Path:
+        """What the workers that film printed."""
+        return self.root / "logs" / "video.log"
+
+    @property
+    def video_curves(self) -> Path:
+        """The winner's video for TensorBoard."""
+        return self.tensorboard / "winner"
+
+    def new_video(self, name: str) -> Path:
+        """Where a further video goes, never over an earlier one.
+
+        Args:
+            name: of what is filmed, e.g. ``2/1``.
+        """
+        stem = name.replace("/", "_")
+        for number in itertools.count(1):
+            file = self.root / "videos" / f"{stem}{f'-{number}' if number > 1 else ''}.mp4"
+            if not (file.exists() or file.with_suffix(".gif").exists()):
+                break
+        return file
+
+    @property
     def card_file(self) -> Path:
         """What should be known of the best reward and its policy."""
         return self.root / "best" / "card.md"
+
+    @property
+    def hub_folder(self) -> Path:
+        """The best in the layout of the Hugging Face Hub."""
+        return self.root / "hub"
+
+    @property
+    def tracking_folder(self) -> Path:
+        """What a tracker keeps of its own."""
+        return self.root / "tracking"
 
     def iteration(self, number: int) -> Path:
         """Folder of one iteration's texts and numbers."""
@@ -179,6 +233,10 @@ class RunDirectory:
     def tensorboard_folder(self, candidate: Candidate, training: int) -> Path:
         """Scalars of one training."""
         return self.tensorboard / self._place(candidate) / f"seed_{training}"
+
+    def hparams_folder(self, candidate: Candidate | None = None) -> Path:
+        """A candidate's line in TensorBoard's table; of the table itself if there is none."""
+        return self.tensorboard / self._place(candidate) if candidate else self.tensorboard
 
     def worker_log(self, candidate: Candidate, training: int) -> Path:
         """What a training worker printed."""
@@ -236,8 +294,7 @@ class RunDirectory:
 
     def write_reply(self, candidate: Candidate) -> None:
         """Keep a candidate's last reply and its code."""
-        folder = self.iteration(candidate.iteration)
-        write_whole(folder / f"reply_{candidate.index}.md", candidate.reply)
+        write_whole(self._reply_file(candidate), candidate.reply)
         if candidate.reward is not None:
             write_whole(self.reward_file(candidate), candidate.reward.source)
 
@@ -301,6 +358,10 @@ class RunDirectory:
         """Keep the result."""
         write_whole(self.summary_file, json.dumps(summary, indent=2) + "\n")
 
+    def write_report(self, text: str) -> None:
+        """Keep the result as a page."""
+        write_whole(self.report_file, text)
+
     def write_card(self, text: str) -> None:
         """Keep what should be known of the best reward and its policy."""
         write_whole(self.card_file, text)
@@ -358,6 +419,15 @@ class RunDirectory:
         """
         return self._read(_TRIAL, self.iteration(iteration) / f"candidate_{index}.json")
 
+    def read_written(self, candidate: Candidate) -> Candidate:
+        """Add what `write_reply` kept to a candidate that is not finished."""
+        source = read_text(self.reward_file(candidate))
+        reply = read_text(self._reply_file(candidate))
+        return replace(candidate, reply=reply, reward=RewardFunction(source) if source else None)
+
+    def _reply_file(self, candidate: Candidate) -> Path:
+        return self.iteration(candidate.iteration) / f"reply_{candidate.index}.md"
+
     def is_closed(self, iteration: int) -> bool:
         """Whether an iteration is finished, its table and reflection written."""
         return (self.iteration(iteration) / "evaluations.json").exists()
@@ -371,6 +441,47 @@ class RunDirectory:
         files = self.root.glob("iteration_*/candidate_*.json")
         trials = [trial for file in files if (trial := self._read(_TRIAL, file)) is not None]
         return sorted(trials, key=lambda item: (item.candidate.iteration, item.candidate.index))
+
+    def read_races(self, iteration: int) -> list[list[Trial]]:
+        """Read all that `write_race` kept of an iteration, in order.
+
+        Raises:
+            ResultsError: a file is damaged.
+        """
+        races: list[list[Trial]] = []
+        while (more := self.read_race(iteration, len(races) + 1)) is not None:
+            races.append(more)
+        return races
+
+    def read_finals(self) -> list[Trial]:
+        """Read all fresh trainings for the result, be they of this result or of an earlier one.
+
+        Raises:
+            ResultsError: a file is damaged.
+        """
+        files = sorted(self.root.glob("headline/*.json"))
+        return [trial for file in files if (trial := self._read(_TRIAL, file)) is not None]
+
+    def read_summary(self) -> dict[str, Any] | None:
+        """Read the result; None if the run has not come to one.
+
+        Raises:
+            ResultsError: the file is damaged.
+        """
+        if not self.summary_file.exists():
+            return None
+        try:
+            summary: dict[str, Any] = json.loads(self.summary_file.read_text(encoding="utf-8"))
+            return summary
+        except (OSError, ValueError) as error:
+            raise ResultsError(f"{self.summary_file} cannot be read: {error}.") from None
+
+    def read_texts(self, iteration: int) -> dict[str, str]:
+        """Read an iteration's prompt and reflection, as far as they are there."""
+        files = {
+            name: self.iteration(iteration) / f"{name}.md" for name in ("prompt", "reflection")
+        }
+        return {name: read_text(file) for name, file in files.items() if file.is_file()}
 
     def read_final(self, candidate: Candidate, key: str) -> Evaluation | None:
         """Read what `write_final` kept of this candidate, None if there is nothing.

@@ -444,6 +444,39 @@ class PathSettings(_Settings):
     results: str = Field(min_length=1)
 
 
+class VideoSettings(_Settings):
+    """``video``: the winner at work. Runs from before there were videos have no such settings.
+
+    Attributes:
+        episodes: how many, on seeds of their own; 0 for no video. Of long ones there are fewer.
+        size: width of the video, pixels.
+        fps: pictures per second; None takes the environment's own.
+        frames: most pictures; what would need more is shown faster.
+        render_seconds: about how long rendering may take, for the same purpose.
+    """
+
+    episodes: NonNegativeInt = 4
+    size: int = Field(default=480, ge=160, le=1920, multiple_of=2)
+    fps: float | None = Field(default=None, ge=1, le=60)
+    frames: PositiveInt = 300
+    render_seconds: PositiveFloat = 60.0
+
+
+class TrackingSettings(_Settings):
+    """``tracking``: who is told of the run, beside TensorBoard.
+
+    Attributes:
+        target: class that tells, from ``_target_``; None for nobody.
+        project: that the run belongs to there.
+        mode: ``online``, ``offline`` (Weights & Biases: written to disk, for ``wandb sync``), or
+            None for what the variable ``WANDB_MODE`` says.
+    """
+
+    target: str | None = Field(default=None, alias="_target_")
+    project: str = Field(default="rewardsmith", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
+    mode: Literal["online", "offline"] | None = None
+
+
 AnyTraining = Annotated[
     PopulationSettings | StableBaselines3Settings, Field(discriminator="target")
 ]
@@ -460,6 +493,8 @@ class Settings(_Settings):
     strategies: dict[str, StrategySettings]
     sandbox: SandboxSettings
     paths: PathSettings
+    video: VideoSettings = VideoSettings()
+    tracking: TrackingSettings = TrackingSettings()
 
     @model_validator(mode="after")
     def _nothing_to_see(self) -> Settings:

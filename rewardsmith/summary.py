@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from rewardsmith.errors import ProviderError
+from rewardsmith.errors import ProviderError, ResultsError
 from rewardsmith.evaluation import training_seed
 from rewardsmith.headline import WINNER, Entrant, human_normalised, improvement
 from rewardsmith.llm.types import Usage
@@ -166,6 +168,26 @@ def card(result: Result, settings: Settings, task: Task, by: str) -> str:
         headline_steps=_headline_steps(result.entrants),
         minutes=result.seconds / 60,
     )
+
+
+def read_summary(file: Path) -> dict[str, Any]:
+    """Read what `summarize` gave.
+
+    Raises:
+        ResultsError: the file is damaged.
+    """
+    try:
+        summary = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ResultsError(f"{file} cannot be read: {error}.") from None
+    if not isinstance(summary, dict):
+        raise ResultsError(f"{file} is damaged: it holds no object.")
+    return summary
+
+
+def hub_text(**values: Any) -> str:
+    """What a model card on the Hugging Face Hub says beside `card`: the files, and their use."""
+    return _TEMPLATES.get_template("hub.md.j2").render(**values)
 
 
 def _headline_steps(entrants: Sequence[Entrant]) -> int:

@@ -22,6 +22,7 @@ COMPARED = (
     "experiment.final_seeds=1",
     "experiment.evaluation_episodes=5",
     "experiment.test_episodes=5",
+    "video.episodes=0",
 )
 
 SMALL = (*COMPARED, "~env.baselines", "experiment.races=0")

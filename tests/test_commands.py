@@ -77,12 +77,57 @@ def test_run_passes_everything_on(tmp_path: Path) -> None:
         assert job.returncode == 0, job.stderr
         assert "id: Hopper-v5" in job.stdout
         assert "seed: 3" in job.stdout
-        shown = python_m(tmp_path, *words, "--help").stdout
-        assert "Configuration groups" in shown
+    assert "Configuration groups" in python_m(tmp_path, "run", "--help").stdout
     wrong = python_m(tmp_path, "run", "env=point", "experiment.candidates=0")
     assert wrong.returncode == 2
     assert "experiment.candidates is 0, but it should be greater than 0" in wrong.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("word", ["--help", "-h"])
+def test_help_lists_the_commands_in_a_line_each(word: str, tmp_path: Path) -> None:
+    shown = python_m(tmp_path, word).stdout
+    for name in commands.COMMANDS:
+        lines = re.findall(rf"^  {name}  +([A-Z].*)$", shown, re.MULTILINE)
+        assert len(lines) == 1, name
+        assert not lines[0].endswith("..."), f"the line on {name} is cut off"
+
+
+def complete(folder: Path, *words: str) -> list[str]:
+    """What a shell offers for the last word."""
+    variables = {
+        "_REWARDSMITH_COMPLETE": "complete_bash",
+        "COMP_WORDS": "\n".join(("rewardsmith", *words)),
+        "COMP_CWORD": str(len(words)),
+        "PYTHONPATH": str(ROOT),
+    }
+    answer = subprocess.run(
+        [sys.executable, "-c", "from rewardsmith.commands import main; main()"],
+        cwd=folder,
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    return answer.stdout.split()
+
+
+def test_a_shell_completes_commands_tasks_and_runs(tmp_path: Path) -> None:
+    for run in ("results/point", "results/point-2", "elsewhere/reach"):
+        (tmp_path / run).mkdir(parents=True)
+        (tmp_path / run / "config.yaml").touch()
+    (tmp_path / "results" / "no_run").mkdir()
+    assert "replay" in complete(tmp_path, "re")
+    assert complete(tmp_path, "tasks", "hop") == ["hopper", "hopper_stand"]
+    assert complete(tmp_path, "check", "x.py", "--env", "sl") == ["slide"]
+    assert complete(tmp_path, "replay", "res") == ["results/point", "results/point-2"]
+    assert complete(tmp_path, "export", "results/") == ["results/point", "results/point-2"]
+    assert "elsewhere/reach" in complete(tmp_path, "replay", "")
+
+
+def test_completion_can_be_shown_for_a_shell(tmp_path: Path) -> None:
+    shown = python_m(tmp_path, "--show-completion", "bash")
+    assert "_REWARDSMITH_COMPLETE=complete_bash" in shown.stdout, shown.stderr
 
 
 def test_every_command_is_known_to_python_m() -> None:

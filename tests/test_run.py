@@ -178,7 +178,7 @@ RESUMABLE = (
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed")
-    result = generate(folder, *RESUMABLE)
+    result = generate(folder, *RESUMABLE, "video.episodes=1")
     assert result.returncode == 0, result.stderr
     return folder / "results" / "point"
 
@@ -313,12 +313,21 @@ def test_what_a_run_leaves_behind(undisturbed: Path) -> None:
         "best/reward.py",
         "best/model.zip",
         "best/card.md",
+        "best/video.gif",
+        "tensorboard_logs/winner",
         "summary.json",
     ):
         assert name in names
     assert not [name for name in names if name.endswith(".tmp")]
     record = json.loads((undisturbed / "run.json").read_text())
     assert record["found"] is True
+    told = [
+        line for line in (undisturbed / "log.txt").read_text().splitlines() if " video " in line
+    ]
+    assert len(told) == 1
+    assert "best/video." in told[0]
+    assert "not selected" in told[0]
+    assert "1 episode" in record["video"]["caption"]
     assert record["versions"]["mujoco"]
     assert "seccomp" in record["sandbox_layers"] or record["sandbox_allow_weaker"]
     model = SAC.load(undisturbed / "best" / "model.zip")

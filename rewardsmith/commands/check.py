@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from rewardsmith import config as configuration
-from rewardsmith.commands.shared import one_sentence
+from rewardsmith.commands.shared import complete_run, complete_task, one_sentence
 from rewardsmith.errors import ConfigurationError
 from rewardsmith.results import RunDirectory
 from rewardsmith.settings import Settings
@@ -22,13 +22,20 @@ def check(
         list[str] | None, typer.Argument(help="KEY=VALUE of the configuration")
     ] = None,
     env: Annotated[
-        str | None, typer.Option(help="task; default: that of the run, or reach")
+        str | None,
+        typer.Option(help="task; default: that of the run, or reach", autocompletion=complete_task),
     ] = None,
     run: Annotated[
-        Path | None, typer.Option(help="a run whose episodes and rewards are compared with")
+        Path | None,
+        typer.Option(
+            help="a run whose episodes and rewards are compared with", autocompletion=complete_run
+        ),
     ] = None,
 ) -> None:
-    """Say whether a reward would be trained: 0 if so, 1 with the reason if not."""
+    """Say whether a reward would be trained.
+
+    The exit code is 0 if so, and 1, with the reason, if not.
+    """
     with one_sentence():
         from rewardsmith.inspection import inspect_reward
 

@@ -10,14 +10,17 @@ from rich.markup import escape
 from rich.table import Table
 
 from rewardsmith import config as configuration
-from rewardsmith.commands.shared import one_sentence
+from rewardsmith.commands.shared import complete_task, one_sentence
 
 WIDE = 110
 """Columns of a terminal that the whole list of tasks needs."""
 
 
 def tasks(
-    name: Annotated[str | None, typer.Argument(help="a task, to see its fields")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="a task, to see its fields", autocompletion=complete_task),
+    ] = None,
 ) -> None:
     """List the tasks, or show one with its fields."""
     with one_sentence():

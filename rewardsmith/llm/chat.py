@@ -113,6 +113,20 @@ class ChatProvider:
         cost = self._budget.describe(self.model)
         return f"{self.name}: {self.model} at {self._server.address}, {cost}"
 
+    @property
+    def server(self) -> Server:
+        """Who is asked."""
+        return self._server
+
+    def list_models(self) -> list[str]:
+        """Ask the server for its models, once; it costs nothing.
+
+        Raises:
+            openai.OpenAIError: as the SDK puts it, or anything else that a bad answer leads to.
+        """
+        listed = self._sdk(max_retries=0).models.list()
+        return sorted(str(model.id) for model in listed)
+
     def _ask(self, messages: Iterable[Message]) -> _Answer:
         import openai
 
@@ -217,8 +231,7 @@ class ChatProvider:
         import openai
 
         try:
-            listed = self._sdk(max_retries=0).models.list()
-            models: list[str] = sorted(str(model.id) for model in listed)
+            models = self.list_models()
         except openai.OpenAIError as error:
             raise ProviderUnusable(str(explain(error, self._server))) from None
         except Exception as error:

@@ -87,6 +87,33 @@ def read_exchanges(run: Path) -> dict[str, Reply]:
     return replies
 
 
+def read_messages(folder: Path, candidate: int) -> list[dict[str, str]]:
+    """Read what was asked for a candidate in the last of its exchanges, for people to read.
+
+    Args:
+        folder: of the iteration.
+        candidate: its position in the iteration.
+
+    Returns:
+        ``role`` and ``content`` of each message; nothing if there is no record that can be read.
+    """
+    found = {
+        int(exchange[2]): path
+        for path in folder.glob(f"exchange_{candidate}_*.json")
+        if (exchange := _EXCHANGE.fullmatch(path.name))
+    }
+    if not found:
+        return []
+    try:
+        record = json.loads(found[max(found)].read_text(encoding="utf-8"))
+        return [
+            {"role": str(item["role"]), "content": str(item["content"])}
+            for item in record["messages"]
+        ]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
 def _exchange_files(run: Path) -> Iterator[Path]:
     found = []
     for path in run.glob("iteration_*/exchange_*.json"):

@@ -17,7 +17,7 @@ def extract_code(reply: str) -> str | None:
     the last Python block with any function, so that a wrong name gets a precise rejection. A reply
     that is nothing but code needs no fence. A fence that is never closed counts as cut off.
 
-    Example:
+    Examples:
         >>> fence = "`" * 3
         >>> extract_code(f"Here:\n{fence}python\ndef compute_reward(a): ...\n{fence}")
         'def compute_reward(a): ...\n'

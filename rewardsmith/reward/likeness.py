@@ -26,7 +26,7 @@ def normal_form(source: str, fields: Iterable[str]) -> str:
         source: accepted by a reward process.
         fields: names of the task's fields, which stay as they are.
 
-    Example:
+    Examples:
         >>> first = 'def compute_reward(state, action, next_state):\n    a = 1\n    return a'
         >>> other = 'def compute_reward(state, action, next_state):\n    b = 1.0  # !\n    return b'
         >>> normal_form(first, ()) == normal_form(other, ())

@@ -44,7 +44,7 @@ class RewardProcess:
     Use it as a context manager. Not safe for several threads. The child dies with the thread
     that started it.
 
-    Example:
+    Examples:
         >>> from rewardsmith.types import Field, TransitionLayout
         >>> layout = TransitionLayout((Field("speed", "observation[0]", 0, 1, scalar=True),), 1, 1)
         >>> source = '''

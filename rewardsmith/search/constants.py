@@ -56,7 +56,7 @@ class Constant:
 def find_constants(source: str) -> list[Constant]:
     """The numbers that may be varied, in the order of the text.
 
-    Example:
+    Examples:
         >>> text = "near = 2.0 * np.exp(-15 * np.linalg.norm(x[:, 3:6], axis=-1) ** 2) - 1.0"
         >>> [constant.value for constant in find_constants(text)]
         [2.0, 15.0]
@@ -82,7 +82,7 @@ def with_numbers(source: str, numbers: Mapping[int, float]) -> str:
         source: code of a reward.
         numbers: by `Constant.place`; they are rounded to four digits.
 
-    Example:
+    Examples:
         >>> with_numbers("near = 10 * d  # steep", {0: 12.34567})
         'near = 12.35 * d  # steep'
     """

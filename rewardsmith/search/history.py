@@ -225,7 +225,7 @@ def _gist(trial: Trial) -> str:
 def weights(source: str) -> dict[str, float]:
     r"""Numbers that variables of a reward begin with, as in ``near = 2.0 * np.exp(-gap)``.
 
-    Example:
+    Examples:
         >>> weights("a = -0.5 * x * y\nb = x")
         {'a': -0.5}
     """

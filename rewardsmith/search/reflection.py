@@ -114,7 +114,7 @@ def fitness_text(trial: Trial, ranking: Sequence[Trial]) -> str:
 def quote(text: str, length: int = LINE_LENGTH) -> str:
     r"""Text that somebody else wrote, as one line inside code ticks.
 
-    Example:
+    Examples:
         >>> quote("a`b\n# ignore the above | x")
         "`a'b # ignore the above ¦ x`"
     """
@@ -130,7 +130,7 @@ def one_line(text: str, length: int = MESSAGE_LENGTH) -> str:
 def cut_middle(text: str, length: int) -> str:
     r"""Text of at most about `length` characters; whole lines in its middle make way for a mark.
 
-    Example:
+    Examples:
         >>> print(cut_middle("first\nsecond\nthird\nfourth\nfifth", 16))
         first
         # … 3 lines left out …

@@ -129,7 +129,7 @@ def preference(successes: FloatArray, failures: FloatArray) -> Preference:
         The share, a tie counting half, with a percentile interval from a bootstrap over the
         episodes of both kinds.
 
-    Example:
+    Examples:
         >>> preference(np.array([1.0, 2.0]), np.array([0.0, 1.0])).share
         0.875
     """

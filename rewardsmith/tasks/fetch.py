@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 
@@ -33,10 +33,14 @@ with contextlib.redirect_stderr(io.StringIO()):  # a notice on hands that nobody
 
 EPISODE_STEPS = 50
 START_STATES = ("documented", "as_released")
+CAMERA = {"distance": 1.9, "azimuth": 132.0, "elevation": -18.0, "lookat": [1.2, 0.75, 0.55]}
+"""Nearer than the stock one, so that a goal of 2 cm can be seen in a small video."""
 
 
 class _StartState:
     """Mixin over a v4 environment that can forget the start pose, as v3 did."""
+
+    camera: ClassVar[dict[str, Any]] = {"default_camera_config": CAMERA}
 
     def __init__(self, start_state: str = "documented", **kwargs: Any) -> None:
         """Build the v4 environment.
@@ -49,7 +53,7 @@ class _StartState:
             raise ValueError(
                 f"start_state is {start_state!r}, but it must be {' or '.join(START_STATES)}"
             )
-        super().__init__(**kwargs)
+        super().__init__(**{**self.camera, **kwargs})
         if start_state == "as_released":
             # v3 left the simulation as mj_resetData makes it; restoring these values does nothing.
             self.initial_time = 0.0
@@ -67,6 +71,8 @@ class FetchPushEnv(_StartState, FastStep, MujocoFetchPushEnv):
 
 class FetchSlideEnv(_StartState, FastStep, MujocoFetchSlideEnv):
     """Hit a puck so that it slides to a target out of reach."""
+
+    camera: ClassVar[dict[str, Any]] = {}  # its table is long: the stock camera shows all of it
 
 
 class FetchPickAndPlaceEnv(_StartState, FastStep, MujocoFetchPickAndPlaceEnv):

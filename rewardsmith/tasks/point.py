@@ -15,15 +15,23 @@ from numpy.typing import NDArray
 STEP = 0.2
 RADIUS = 0.15
 EPISODE_STEPS = 20
+PIXELS = 480
+VIEW = 1.32
+"""Half of what a picture shows: the square, with room for what is drawn over the margin."""
+PAPER, FLOOR, GOAL, POINT = (206, 211, 219), (247, 248, 250), (146, 214, 166), (35, 90, 190)
 
 
 class PointReachEnv(gymnasium.Env):
     """A point in the square [-1, 1]²; an action (2,) moves it by up to 0.2 along each axis."""
 
-    metadata = {"render_modes": []}
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}
 
     def __init__(self, render_mode: str | None = None) -> None:
-        """Define the spaces; there is nothing to render."""
+        """Define the spaces.
+
+        Args:
+            render_mode: ``rgb_array`` or None.
+        """
         box = gymnasium.spaces.Box
         place = box(-1.0, 1.0, (2,), dtype=np.float64)
         self.observation_space = gymnasium.spaces.Dict(
@@ -57,6 +65,22 @@ class PointReachEnv(gymnasium.Env):
         """The environment's own sparse reward: 0 within 0.15 of the goal, else -1."""
         distance = np.linalg.norm(achieved_goal - desired_goal, axis=-1)
         return -(distance > RADIUS).astype(np.float64)
+
+    def render(self) -> Any:
+        """The square from above, (480, 480, 3) of bytes: the goal as a disc, the point on it."""
+        if self.render_mode != "rgb_array":
+            return None
+        places = np.linspace(-VIEW, VIEW, PIXELS)
+        grid = np.stack(np.meshgrid(places, -places), axis=-1)  # x to the right, y upwards
+        to_goal, to_point = (
+            np.linalg.norm(grid - place, axis=-1) for place in (self.goal, self.position)
+        )
+        picture = np.full((PIXELS, PIXELS, 3), PAPER, dtype=np.uint8)
+        picture[np.abs(grid).max(axis=-1) <= 1.0] = FLOOR
+        picture[to_goal <= RADIUS] = GOAL
+        picture[to_goal <= RADIUS / 8] = PAPER
+        picture[to_point <= RADIUS / 2.5] = POINT
+        return picture
 
     def _observe(self) -> dict[str, NDArray[np.float64]]:
         return {

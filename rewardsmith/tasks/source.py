@@ -13,7 +13,7 @@ FORMS = "observation[0:3], desired_goal, info.KEY, qpos[0], qvel, body.NAME or s
 class Source:
     """A slice of something that `rewardsmith.tasks.wrapper.read_source` reads.
 
-    Example:
+    Examples:
         >>> Source.parse("observation[0:3]")
         Source(raw='observation', start=0, stop=3)
         >>> Source.parse("qpos[1]")

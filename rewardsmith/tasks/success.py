@@ -24,7 +24,7 @@ NOW = "success_now"
 class SuccessWrapper(gymnasium.Wrapper):
     """Says in ``info["is_success"]`` whether a task's rules hold, as of the steps so far.
 
-    Example:
+    Examples:
         >>> from rewardsmith.settings import SuccessRule
         >>> rule = SuccessRule(source="observation[0]", at="always", above=-1.0, below=1.0)
         >>> env = SuccessWrapper(gymnasium.make("CartPole-v1"), (rule,))

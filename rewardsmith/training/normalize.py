@@ -24,7 +24,7 @@ class RunningNormalization(nn.Module):
     The buffers are called ``running_…`` because Stable-Baselines3 copies buffers of that name to
     target networks.
 
-    Example:
+    Examples:
         >>> norm = RunningNormalization([1.0], [2.0], prior=1.0).eval()
         >>> norm(torch.tensor([[5.0]])).item()
         2.0

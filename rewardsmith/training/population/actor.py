@@ -24,7 +24,7 @@ LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
 class Actor:
     """A squashed Gaussian policy on raw observations.
 
-    Example:
+    Examples:
         >>> actor = Actor([(np.array([[0.5, -3.0]]), np.zeros(2))])
         >>> round(float(actor.mean(np.array([2.0]))[0]), 3)
         0.762
@@ -100,7 +100,7 @@ def unpack(vector: Vector, features: int, hidden: Sequence[int], actions: int) -
 def unscale(action: NDArray[Any], space: gymnasium.spaces.Box) -> NDArray[Any]:
     """Map actions (..., A) from [-1, 1] to an action space, as Stable-Baselines3 does.
 
-    Example:
+    Examples:
         >>> space = gymnasium.spaces.Box(0.0, 4.0, (2,))
         >>> unscale(np.array([-1.0, 0.5]), space).tolist()
         [0.0, 3.0]

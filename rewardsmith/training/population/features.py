@@ -38,7 +38,7 @@ class Features:
     multiplied by a thousand, and when it starts to vary, its scale changes without a jump. Before
     the first update there are no statistics, and nothing is scaled.
 
-    Example:
+    Examples:
         >>> from rewardsmith.settings import EnvSettings
         >>> from rewardsmith.tasks.task import build_task
         >>> env = EnvSettings(name="p", id="rewardsmith.tasks.point:PointReach-v0", description="-")

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 from rewardsmith.errors import ConfigurationError
 from rewardsmith.settings import PopulationSettings
 from rewardsmith.training.population.actor import LOG_STD_MAX, LOG_STD_MIN
+from rewardsmith.training.population.cache import cache_folder
 
 Array = jax.Array
 Parameters = Any
@@ -91,15 +91,6 @@ def choose_device(name: str) -> jax.Device:
             f"training.device is {name!r}, but JAX finds none: use training.device=auto, or "
             "install jax for your accelerator (https://docs.jax.dev/en/latest/installation.html)."
         ) from None
-
-
-def cache_folder() -> Path:
-    """Where compiled code is kept: ``JAX_COMPILATION_CACHE_DIR``, else in the user's cache."""
-    chosen = os.environ.get("JAX_COMPILATION_CACHE_DIR")
-    if chosen:
-        return Path(chosen)
-    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(caches) / "rewardsmith" / "jax"
 
 
 def pick(parameters: Parameters, learner: int) -> Parameters:

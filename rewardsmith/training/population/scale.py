@@ -11,7 +11,7 @@ from rewardsmith.types import FloatArray
 class RewardScale:
     """Range and deviation of the rewards of K candidates, so far.
 
-    Example:
+    Examples:
         >>> scale = RewardScale(2)
         >>> scale.update(np.array([[-1.0, 1.0], [3.0, 3.0]]))
         >>> scale.update(np.array([[-1.0, 1.0], [3.0, 3.0]]))

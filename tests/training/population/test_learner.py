@@ -17,13 +17,13 @@ from stable_baselines3.common.type_aliases import ReplayBufferSamples
 
 from rewardsmith.errors import ConfigurationError
 from rewardsmith.settings import PopulationSettings
+from rewardsmith.training.population.cache import cache_folder
 from rewardsmith.training.population.export import Exporter
 from rewardsmith.training.population.features import Features
 from rewardsmith.training.population.learner import (
     STATISTICS,
     Batch,
     Learners,
-    cache_folder,
     choose_device,
     pick,
 )

@@ -1,0 +1,1 @@
+"""Listeners that show a run elsewhere: TensorBoard, Weights & Biases, trackio."""
