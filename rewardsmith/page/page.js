@@ -77,10 +77,11 @@ function drawLog(data) {
 let connected = true;
 
 function drawState(state) {
+  if (!document.getElementById("state")) frame();
   const node = document.getElementById("state");
-  const words = connected ? state.text : "The connection is lost; trying again.";
+  const words = !connected ? "The connection is lost; trying again." : state ? state.text : "Waiting for the run.";
   if (node.textContent !== words) node.textContent = words;
-  node.className = `state ${connected ? state.name : "lost"}`;
+  node.className = `state ${!connected ? "lost" : state ? state.name : "waiting"}`;
   drawAge();
 }
 
@@ -97,7 +98,7 @@ function follow() {
   const source = new EventSource("/events");
   const restate = (value) => {
     connected = value;
-    if (latest) drawState(latest.state);
+    drawState(latest?.state);
     document.documentElement.dataset.connected = String(value);
   };
   source.addEventListener("data", (event) => { restate(true); show(JSON.parse(event.data)); });
