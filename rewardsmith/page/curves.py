@@ -92,11 +92,17 @@ def _success(group: Sequence[Checkpoint]) -> tuple[float | None, float | None, f
     episodes = sum(point.episodes for point in known)
     if episodes:  # runs of earlier versions did not keep their number
         solved = sum(round(rate * p.episodes) for rate, p in zip(rates, known, strict=True))
-        lower, upper = wilson(solved, episodes)
+        lower, upper = _wilson(solved, episodes)
         low, high = min(low, lower), max(high, upper)
     return mean, low, high
 
 
+# the live page asks for the same ones every second
 @lru_cache(maxsize=4096)
+def _wilson(successes: int, episodes: int) -> tuple[float, float]:
+    return wilson(successes, episodes)
+
+
+@lru_cache(maxsize=65_536)
 def _bootstrap(values: tuple[float, ...]) -> tuple[float, float]:
     return bootstrap(values) if len(set(values)) > 1 else (values[0], values[0])

@@ -27,12 +27,15 @@ MOST_VIDEO = 2_000_000
 """Characters that a video may take in the page."""
 
 
-def collect(run: RunDirectory, full: bool = True) -> dict[str, Any]:
+def collect(
+    run: RunDirectory, full: bool = True, progress: Progress | None = None
+) -> dict[str, Any]:
     """Everything that the page of a run shows.
 
     Args:
         run: finished, going on, failed, or of an earlier version.
         full: with prompts, replies and the video; the live page does without.
+        progress: what ``metrics.jsonl`` tells; None reads it.
 
     Returns:
         Plain data; every number in it is finite.
@@ -43,7 +46,7 @@ def collect(run: RunDirectory, full: bool = True) -> dict[str, Any]:
     """
     record, summary = run.read_record(), run.read_summary() or {}
     config = configuration.recorded(run.config_file, run.earlier_overrides())
-    progress = Progress.read(read_text(run.metrics_file))
+    progress = progress or Progress.read(read_text(run.metrics_file))
     trials = finished_trials(run)
     budget = _get(config, "training", "total_timesteps") or 1
     found = rows(run, entries(run, trials, progress), budget, texts=full)

@@ -27,7 +27,7 @@ function show(data) {
   if (!drawn) frame();
   latest = data;
   keepingPlace(() => {
-    const { candidates, best, kind, state } = data;
+    const { candidates, best, kind } = data;
     const brief = candidates.map(({ prompt, reply, code, diff, ...row }) => row);
     refresh(at("head"), [data.title, data.task, data.iteration, candidates.length, data.cost], () => drawHead(data));
     refresh(at("links"), data.log.length > 0, () => drawLinks(data));
@@ -38,7 +38,7 @@ function show(data) {
     drawEach(data);
     refresh(at("made"), [data.cost, data.versions, data.sandbox, data.notes, data.config, data.left_out], () => drawMade(data));
     refresh(at("log"), mode === "watch" && data.log, () => drawLog(data));
-    drawState(state);
+    drawState();
   });
   drawn += 1;
   document.documentElement.dataset.ready = "true";
@@ -75,13 +75,16 @@ function drawLog(data) {
 /* -- how the run stands ----------------------------------------------------------------------- */
 
 let connected = true;
+let trouble = "";
 
-function drawState(state) {
+function drawState() {
   if (!document.getElementById("state")) frame();
   const node = document.getElementById("state");
-  const words = !connected ? "The connection is lost; trying again." : state ? state.text : "Waiting for the run.";
+  const state = latest ? latest.state : { name: "", text: "Waiting for the run." };
+  const lost = connected ? trouble : "The connection is lost; trying again.";
+  const words = lost || state.text;
   if (node.textContent !== words) node.textContent = words;
-  node.className = `state ${!connected ? "lost" : state ? state.name : "waiting"}`;
+  node.className = `state ${lost ? "lost" : state.name}`;
   drawAge();
 }
 
@@ -95,15 +98,22 @@ function drawAge() {
 }
 
 function follow() {
-  const source = new EventSource("/events");
-  const restate = (value) => {
+  const restate = (value, problem = "") => {
     connected = value;
-    drawState(latest?.state);
+    trouble = problem;
+    drawState();
     document.documentElement.dataset.connected = String(value);
   };
-  source.addEventListener("data", (event) => { restate(true); show(JSON.parse(event.data)); });
-  source.addEventListener("open", () => restate(true));
-  source.addEventListener("error", () => restate(false));
+  const connect = () => {
+    const source = new EventSource("/events");
+    source.addEventListener("data", (event) => { restate(true); show(JSON.parse(event.data)); });
+    source.addEventListener("trouble", (event) => restate(true, JSON.parse(event.data)));
+    source.addEventListener("error", () => {
+      restate(false);
+      if (source.readyState === EventSource.CLOSED) setTimeout(connect, 5000); // it was refused
+    });
+  };
+  connect();
   setInterval(drawAge, 1000);
 }
 

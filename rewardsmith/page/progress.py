@@ -77,14 +77,18 @@ class Progress:
     def read(cls, text: str) -> Progress:
         """Read ``metrics.jsonl``; what is not understood is passed over."""
         progress = cls()
-        for event in read_metrics(text.splitlines()):
+        progress.add(text.splitlines())
+        return progress
+
+    def add(self, lines: Iterable[str]) -> None:
+        """Go on with lines that come after those before."""
+        for event in read_metrics(lines):
             handler = _HANDLERS.get(event["event"])
             if isinstance(event.get("time"), (int, float)):
-                progress.first = progress.first or event["time"]
-                progress.last = event["time"]
+                self.first = self.first or event["time"]
+                self.last = event["time"]
             if handler is not None:
-                handler(progress, event)
-        return progress
+                handler(self, event)
 
     def _iteration(self, event: dict[str, Any]) -> None:
         self.finished, self._retraining = False, False

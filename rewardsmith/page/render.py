@@ -34,14 +34,20 @@ _SCRIPTS = {
 _STYLES = ("vendor/uplot/uPlot.min.css", "page.css")
 
 
-def render(data: dict[str, Any], mode: Mode) -> str:
+def render(data: dict[str, Any] | None, mode: Mode) -> str:
     """The page of a run.
 
     Args:
-        data: of `rewardsmith.page.data.collect`.
+        data: of `rewardsmith.page.data.collect`; None if there is nothing to show yet.
         mode: ``report`` shows the data; ``watch`` goes on to show what ``/events`` sends.
     """
-    return _render("page", data, data["title"], mode)
+    return _render("page", data, data["title"] if data else "a run", mode)
+
+
+def live_policy() -> str:
+    """What the live page may do, for the header that it is served with."""
+    own = _policy(_script("page"), _text(_STYLES), "watch")
+    return f"{own}; frame-ancestors 'none'"  # which a page cannot say of itself
 
 
 def render_comparison(data: dict[str, Any]) -> str:
@@ -49,9 +55,8 @@ def render_comparison(data: dict[str, Any]) -> str:
     return _render("compare", data, data["title"], "report")
 
 
-def _render(kind: str, data: dict[str, Any], title: str, mode: Mode) -> str:
-    own = f'(() => {{\n"use strict";\n{_text(_SCRIPTS[kind])}\n}})();'
-    script, style = f"{_text(_LIBRARY)}\n{own}", _text(_STYLES)
+def _render(kind: str, data: dict[str, Any] | None, title: str, mode: Mode) -> str:
+    script, style = _script(kind), _text(_STYLES)
     return _TEMPLATES.get_template("page.html.j2").render(
         title=title,
         kind=kind,
@@ -61,6 +66,11 @@ def _render(kind: str, data: dict[str, Any], title: str, mode: Mode) -> str:
         policy=_policy(script, style, mode),
         data=inlined(data),
     )
+
+
+def _script(kind: str) -> str:
+    own = f'(() => {{\n"use strict";\n{_text(_SCRIPTS[kind])}\n}})();'
+    return f"{_text(_LIBRARY)}\n{own}"
 
 
 def inlined(data: Any) -> str:
