@@ -19,7 +19,6 @@ from tests.page import made_up
 from tests.page.browser import Browser
 from tests.page.test_data import many
 
-
 STATES = {
     "finished": "The run is finished.",
     "return": "The run is finished.",
