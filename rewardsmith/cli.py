@@ -126,11 +126,26 @@ def _design(config: DictConfig, console: Console) -> int:
         )
         result = loop.search()
     run.update_record(finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"), found=result.best is not None)
+    report = _report(run)
     console.result(result, settings, task, run)
+    if report is not None:
+        console.say(report)
     if result.stopped is not None:
         console.error(str(result.stopped))
         return result.stopped.exit_code
     return 0 if result.best is not None else 1
+
+
+def _report(run: RunDirectory) -> str | None:
+    """Write the report; give what went wrong, in a sentence: a run never fails because of it."""
+    from rewardsmith.page.write import write_report
+
+    try:
+        write_report(run)
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        return f"No report was written: {reason} Try again with rewardsmith report {run.root}"
+    return None
 
 
 def _settings(

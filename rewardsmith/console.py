@@ -326,6 +326,7 @@ class Console:
             self.say("No reward was found: no candidate could be trained and evaluated.", "bold")
             self._item("spent", f"{spent}, {cost_text(result.usage)}")
             self._item("record", f"{run.root}: the replies and the reason each failed")
+            self._say_report(run)
             return
         self._compare(result, settings)
         self.say(
@@ -335,8 +336,13 @@ class Console:
         )
         self._item("reward", str(run.best_reward))
         self._item("policy", str(run.best_model))
+        self._say_report(run)
         self._item("curves", f"tensorboard --logdir {run.tensorboard}")
         self._item("spent", f"{spent}, {cost_text(result.usage)}")
+
+    def _say_report(self, run: RunDirectory) -> None:
+        if run.report_file.exists():
+            self._item("report", str(run.report_file))
 
     def _compare(self, result: Result, settings: Settings) -> None:
         """The headline table."""

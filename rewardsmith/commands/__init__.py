@@ -5,6 +5,8 @@ from __future__ import annotations
 import typer
 
 from rewardsmith.commands.check import check
+from rewardsmith.commands.compare import compare
+from rewardsmith.commands.report import report
 from rewardsmith.commands.run import run
 from rewardsmith.commands.tasks import tasks
 from rewardsmith.commands.watch import watch
@@ -21,9 +23,9 @@ app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     add_help_option=False,
 )(run)
-for _command in (tasks, check, watch):
+for _command in (tasks, check, report, compare, watch):
     app.command()(_command)
-COMMANDS = ("run", "tasks", "check", "watch")
+COMMANDS = ("run", "tasks", "check", "report", "compare", "watch")
 
 
 def main() -> None:

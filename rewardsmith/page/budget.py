@@ -8,36 +8,34 @@ from typing import Any
 
 MOST_CHARACTERS = 2_800_000
 """Of the page's data, the video included; style and scripts take some 100,000 more."""
-_PARTS = (("curves",), ("code",), ("diff",), ("reply",), ("prompt",))
+_PARTS = ("curves", "code", "diff", "reply", "prompt")
 
 
 def fit(data: dict[str, Any], most: int = MOST_CHARACTERS) -> dict[str, Any]:
     """Leave out parts of candidates until the data are small enough.
 
-    Of all candidates curves are kept first, then code, differences, replies and prompts; within
-    each kind the best candidates come first.
+    The best keeps everything, as far as there is room; of the others curves come first, then code,
+    differences, replies and prompts, and within each kind the better candidate.
 
     Args:
         data: of a page; its candidates are changed.
         most: characters of JSON.
     """
     order = _by_interest(data)
-    parts = [(name, row, row[name]) for names in _PARTS for row in order for name in names]
-    for name, row, value in parts:
-        if value is not None:
-            row[name] = None
+    pairs = [(name, row) for row in order[:1] for name in _PARTS]
+    pairs += [(name, row) for name in _PARTS for row in order[1:]]
+    parts = [(name, row, row[name]) for name, row in pairs if row[name] is not None]
+    for name, row, _ in parts:
+        row[name] = None
     left = most - _size(data)
-    dropped = 0
+    data["left_out"] = 0
     for name, row, value in parts:
-        if value is None:
-            continue
         size = _size(value)
         if size <= left:
             row[name], left = value, left - size
         else:
             row["left_out"].append(name)
-            dropped += 1
-    data["left_out"] = dropped
+            data["left_out"] += 1
     return data
 
 

@@ -8,7 +8,8 @@ function drawCandidate(row, data) {
   const summary = el("summary", { id: `${id}-summary` },
     el("span.label", {}, row.label),
     chip(row, data),
-    el("span.fitness", {}, row.fitness ? `${measure(data.kind)} ${interval(row.fitness, data.kind)}` : row.fault ? row.fault.message : ""),
+    row.fitness && el("span.fitness", {}, `${measure(data.kind)} ${interval(row.fitness, data.kind)}`),
+    !row.fitness && row.fault && el("span.message", {}, row.fault.message),
     row.fitness && bar(row.fitness, rangeOf(data.candidates.map((item) => item.fitness), data.kind), best),
     row.alarms.length > 0 && el("span.chip.alarm", {}, count(row.alarms.length, "alarm")),
   );
@@ -39,16 +40,17 @@ function drawBody(row, data, id) {
     row.fault && drawFault(row, id),
     row.alarms.length > 0 && el("div.notice.alarm", {}, el("h4", {}, "Alarms"),
       el("ul", {}, row.alarms.map((alarm) => el("li", {}, el("strong", {}, alarm.name), `: ${alarm.message}`)))),
-    el("div.columns", {},
-      el("div", {}, el("h4", {}, "Reward"), drawCode(row, id), drawFacts(row, data)),
-      el("div", {}, curves ? [drawAlarmPlot(row, data, id), drawComponents(row, id)] : el("p.hint", {}, noCurves(row)))),
+    el(`div.columns${curves ? "" : ".one"}`, {},
+      el("div", {}, el("h4", {}, "Reward"), drawCode(row, id), drawFacts(row, data), !curves && el("p.hint.none", {}, noCurves(row))),
+      curves && el("div", {}, drawAlarmPlot(row, data, id), drawComponents(row, id))),
     drawTexts(row, id),
   );
 }
 
 function noCurves(row) {
   if (row.left_out.includes("curves")) return leftOut("The curves");
-  return stateOf(row) === "going" ? "No look at its policy yet." : "It was not trained.";
+  if (stateOf(row) === "going") return "No look at its policy yet.";
+  return ["crashed", "timeout", "diverged"].includes(row.status) ? "No curves were kept of its training." : "It was not trained.";
 }
 
 const leftOut = (what) => `${what} of this candidate would make the page too large: see the folder of the run.`;
@@ -112,7 +114,7 @@ function drawFacts(row, data) {
   const link = (label) => el("a", { href: `#${anchor(label)}`, onclick: (event) => { event.preventDefault(); jump(label); } }, label);
   const facts = [
     ["parents", row.parents.length && row.parents.flatMap((label, index) => [index ? ", " : "", data.candidates.some((item) => item.label === label) ? link(label) : label])],
-    ["written by", row.origin],
+    ["written by", row.origin === "provider" ? data.cost.provider || "provider" : row.origin],
     ["replies", row.attempts > 1 && `${row.attempts}, the last one counts`],
     ["training seeds", row.scores.length && `${row.scores.length}: ${row.scores.map((value) => score(value, data.kind)).join(", ")}`],
     ["episodes", row.fitness && `${row.fitness.episodes}, of ${short(row.fitness.episode_length)} steps on average`],

@@ -91,13 +91,16 @@ function compact(value) {
   return String(Number(value.toPrecision(3))).replace("-", "−");
 }
 
-const stepsAxis = () => axis("x", "environment steps", { size: 28, space: 60 });
+/* Steps, or iterations; there is no half of one. */
+const stepsAxis = (label = "environment steps") => axis("x", label, {
+  size: 28, space: 60, values: (_, splits) => splits.map((value) => (Number.isInteger(value) ? compact(value) : "")),
+});
 
 function options(axes, scales, series, bands) {
   return {
     legend: { show: false },
     cursor: { drag: { x: false, y: false }, points: { size: 7 } },
-    padding: [12, 14, 0, 0],
+    padding: [12, 24, 0, 0],
     scales: { x: { time: false, range: (_, low, high) => (low === high ? [low * 0.5, high * 1.5 || 1] : [low, high]) }, ...scales },
     axes, bands, series: [{}, ...series],
   };
@@ -121,8 +124,8 @@ function aligned(items, columns) {
   return [steps, ...items.flatMap((item) => columns.map((name) => spread(item.curves, item.curves[name])))];
 }
 
-/* Mean success with its interval, one line per item: {label, curves, place, strong, dash}. */
-function successPlot(items) {
+/* Means with their intervals, one line per item: {label, curves, place, strong, dash}. */
+function successPlot(items, kind = "success", across = "environment steps") {
   const data = aligned(items, ["success", "high", "low"]);
   const series = items.flatMap((item) => {
     const stroke = hue(item.place);
@@ -133,11 +136,12 @@ function successPlot(items) {
     ];
   });
   const bands = items.map((item, index) => ({
-    series: [3 * index + 2, 3 * index + 3], fill: tinted(hue(item.place), item.strong ? 0.2 : 0.1),
+    series: [3 * index + 2, 3 * index + 3], fill: tinted(hue(item.place), item.strong ? 0.18 : 0.07),
   }));
-  const scales = { success: { range: [-0.02, 1.02] } };
-  const axes = [stepsAxis(), axis("success", "success", { splits: () => [0, 0.25, 0.5, 0.75, 1] })];
-  return { data, options: options(axes, scales, series, bands) };
+  const share = kind === "success";
+  const scales = { success: share ? { range: [-0.02, 1.02] } : {} };
+  const splits = share ? { splits: () => [0, 0.25, 0.5, 0.75, 1] } : { size: 56 };
+  return { data, options: options([stepsAxis(across), axis("success", measure(kind), splits)], scales, series, bands) };
 }
 
 /* Own return against success: the plot in which a reward that is hacked gives itself away. */
@@ -155,7 +159,7 @@ function alarmPlot(curves, kind) {
     series.push(line("success", first, { scale: "success", width: 2.5 }), ...faint.map(() => thin(first, "success")));
     axes.push(axis("success", "success", { stroke: first, splits: () => [0, 0.5, 1] }));
   }
-  axes.push(axis("own", "own return", { side: withSuccess ? 1 : 3, stroke: second, size: 52, grid: { show: !withSuccess, stroke: colour("hairline"), width: 1 } }));
+  axes.push(axis("own", "own return", { side: withSuccess ? 1 : 3, stroke: second, size: 56, grid: { show: !withSuccess, stroke: colour("hairline"), width: 1 } }));
   return { data, options: options(axes, { success: { range: [-0.02, 1.02] }, own: {} }, series) };
 }
 

@@ -94,13 +94,12 @@ function rangeOf(found, kind) {
 
 /* A table in a box of its own, which scrolls where the page is too narrow. */
 function table(id, caption, head, body, name = "") {
-  return el(
-    "div.scroll", { id: `${id}-box`, tabindex: "0", role: "region", "aria-label": caption },
-    el(`table${name}`, { id },
-      el("caption", {}, caption),
-      el("thead", {}, el("tr", {}, head)),
-      el("tbody", {}, body)),
-  );
+  return el("div", {},
+    el("p.caption", { id: `${id}-caption` }, caption),
+    el("div.scroll", { id: `${id}-box`, tabindex: "0", role: "region", "aria-label": caption },
+      el(`table${name}`, { id, "aria-labelledby": `${id}-caption` },
+        el("thead", {}, el("tr", {}, head)),
+        el("tbody", {}, body))));
 }
 
 const th = (text, attributes) => el("th", { scope: "col", ...attributes }, text);

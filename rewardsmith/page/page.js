@@ -31,7 +31,7 @@ function show(data) {
     const brief = candidates.map(({ prompt, reply, code, diff, ...row }) => row);
     refresh(at("head"), [data.title, data.task, data.iteration, candidates.length, data.cost], () => drawHead(data));
     refresh(at("links"), data.log.length > 0, () => drawLinks(data));
-    refresh(at("result"), [data.sentence, data.headline, data.video ? data.video.text : 0, kind], () => drawResult(data));
+    refresh(at("result"), [data.sentence, data.headline, data.video ? data.video.text : 0, kind, state.name], () => drawResult(data));
     refresh(at("curves"), [ranked(data).map((row) => [row.label, row.curves]), best, kind], () => drawCurves(data));
     refresh(at("family"), [brief.map(({ curves, ...row }) => row), best, kind], () => drawFamily(data));
     refresh(at("table"), [brief.map(({ curves, ...row }) => row), best, kind, data.screens], () => drawTable(data));

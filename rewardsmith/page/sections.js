@@ -35,10 +35,11 @@ function drawResult(data) {
   const learning = data.headline.filter((row) => row.curves);
   const video = drawVideo(data);
   const finals = data.kind === "success" && learning.length ? drawFinals(learning) : null;
-  return section("result", "What came out",
+  return section("result", data.state.name === "running" ? "So far" : "What came out",
     el("p.sentence", {}, data.sentence),
     table,
-    (video || finals) && el(`div.columns${video && finals ? "" : ".one"}`, {}, finals, video));
+    (video || finals) && el(`div.columns${video && finals ? "" : ".one"}`, {}, finals, video),
+    data.video && !data.video.uri && data.state.finished && el("p.hint", {}, data.video.text));
 }
 
 function drawHeadline(data) {
@@ -88,8 +89,7 @@ function curvesInWords(items) {
 
 function drawVideo(data) {
   const { video } = data;
-  if (!video) return null;
-  if (!video.uri) return el("p.hint", {}, video.text);
+  if (!video?.uri) return null;
   const label = "The best policy at work";
   const shown = video.kind === "image/gif" ? el("img", { src: video.uri, alt: label })
     : el("video", { src: video.uri, controls: true, loop: true, muted: true, playsinline: true, preload: "auto", "aria-label": label });
@@ -191,7 +191,7 @@ function tableOf(data, again) {
   });
   const body = rows.map((row) => el(`tr${row.label === data.best ? ".winner" : ""}`, {},
     el("th", { scope: "row" }, row.label === data.best ? "★ " : "", el("a", { href: `#${anchor(row.label)}`, id: `row-${anchor(row.label)}`, onclick: (event) => { event.preventDefault(); jump(row.label); } }, row.label)),
-    td(row.status === "training" ? el("progress", { value: row.progress, max: 1, "aria-label": `progress of ${row.label}` }) : row.status === "ok" ? "ok" : `${spaced(row.status)}${row.fault && row.fault.status !== "duplicate" ? ` (${spaced(row.fault.reason)})` : ""}`),
+    td(row.status === "training" ? el("progress", { value: row.progress, max: 1, "aria-label": `progress of ${row.label}` }) : row.status === "ok" ? "ok" : `${spaced(row.status)}${row.fault && ![row.fault.status, "behavioural_duplicate", "static_duplicate"].includes(row.fault.reason) ? ` (${spaced(row.fault.reason)})` : ""}`),
     td(interval(row.fitness, data.kind), { class: "nowrap" }), td(bar(row.fitness, range, row.label === data.best)),
     td(row.parents.join(", ") || "–", { class: "nowrap" }),
     td(row.alarms.map((alarm) => alarm.name).join(", ") || "–"),

@@ -1,6 +1,6 @@
 /* The family tree: one column per iteration, a line from each parent to its children. */
 
-const NODE = { width: 112, height: 34, across: 178, down: 46, left: 2, top: 34 };
+const NODE = { width: 112, height: 34, down: 46, left: 2, top: 34 };
 
 /* Labels of the winner and all that it descends from. */
 function lineage(rows, best) {
@@ -20,14 +20,15 @@ function drawTree(data) {
   const rows = data.candidates;
   const columns = [...new Set(rows.map((row) => row.iteration))].sort((a, b) => a - b);
   const places = new Map();
+  const across = columns.length > 4 ? 178 : 240;
   const heights = columns.map((iteration, column) => {
     const members = rows.filter((row) => row.iteration === iteration);
     members.forEach((row, index) => places.set(row.label, {
-      x: NODE.left + column * NODE.across, y: NODE.top + index * NODE.down,
+      x: NODE.left + column * across, y: NODE.top + index * NODE.down,
     }));
     return members.length;
   });
-  const width = NODE.left * 2 + (columns.length - 1) * NODE.across + NODE.width;
+  const width = NODE.left * 2 + (columns.length - 1) * across + NODE.width;
   const height = NODE.top + Math.max(...heights) * NODE.down;
   const family = lineage(rows, data.best);
   const range = rangeOf(rows.map((row) => row.fitness), data.kind);
@@ -37,7 +38,7 @@ function drawTree(data) {
   return svg(
     "svg.tree",
     { width, height, viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": familyInWords(data, family) },
-    columns.map((iteration, column) => svg("text.column", { x: NODE.left + column * NODE.across, y: 14 }, `iteration ${iteration}`)),
+    columns.map((iteration, column) => svg("text.column", { x: NODE.left + column * across, y: 14 }, `iteration ${iteration}`)),
     svg("g", { "aria-hidden": "true" }, edges.sort((a, b) => a.classList.contains("family") - b.classList.contains("family"))),
     rows.map((row) => nodeOf(row, places.get(row.label), data, range, family)),
   );

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from rewardsmith.headline import HUMAN, SPARSE
@@ -32,13 +33,13 @@ def outcome(data: dict[str, Any]) -> str:
     best = next((row for row in data["candidates"] if row["label"] == data["best"]), None)
     if data["test"] and best is not None:
         return (
-            f"The best reward is {best['label']}: its policy {_reaches(data['test'])} on "
-            f"{data['test']['episodes']} test episodes."
+            f"The best reward is {best['label']}: its policy "
+            f"{_reaches(data['test'], 'test episodes')}."
         )
     if best is not None and best["fitness"]:
         return (
-            f"The best so far is {best['label']}: it {_reaches(best['fitness'])} on the episodes "
-            "that candidates are ranked by."
+            f"The best so far is {best['label']}: it "
+            f"{_reaches(best['fitness'], 'episodes that candidates are ranked by')}."
         )
     if data["state"]["name"] in ("finished", "stopped"):
         return "No reward was found: no candidate could be trained and evaluated."
@@ -50,31 +51,35 @@ def _headline(data: dict[str, Any]) -> str:
     fitness = winner["fitness"]
     text = (
         f"The best reward is {winner['candidate']}: trained from scratch on "
-        f"{_count(fitness['seeds'], 'fresh seed')}, it {_reaches(fitness)} on "
-        f"{fitness['episodes']} test episodes that nothing was selected by."
+        f"{_count(fitness['seeds'], 'fresh seed')}, it {_reaches(fitness, 'test episodes')} that "
+        "nothing was selected by."
     )
+    return text + _against(others)
+
+
+def _against(others: Sequence[dict[str, Any]]) -> str:
+    """How the winner stands against the baselines, in a sentence for each verdict."""
+    verdicts: dict[str, list[str]] = {}
     for row in others:
-        text += _against(row)
-    return text
+        name = next((item for item in row["names"] if item in (SPARSE, HUMAN)), None)
+        better = row["winner_is_better"]
+        if name is not None and better is not None:
+            verdict = _BETTER if better["low"] > 0.5 else _WORSE if better["high"] < 0.5 else _OPEN
+            verdicts.setdefault(verdict, []).append(f"the {name} reward")
+    return "".join(f" {verdict} {' and '.join(names)}." for verdict, names in verdicts.items())
 
 
-def _against(row: dict[str, Any]) -> str:
-    name = next((item for item in row["names"] if item in (SPARSE, HUMAN)), None)
-    better = row["winner_is_better"]
-    if name is None or better is None:
-        return ""
-    if better["low"] > 0.5:
-        return f" It is better than the {name} reward."
-    if better["high"] < 0.5:
-        return f" The {name} reward is better."
-    return f" It cannot be told from the {name} reward."
+_BETTER = "It is better than"
+_WORSE = "It is worse than"
+_OPEN = "It cannot be told apart from"
 
 
-def _reaches(fitness: dict[str, Any]) -> str:
+def _reaches(fitness: dict[str, Any], episodes: str) -> str:
     low, mean, high = fitness["low"], fitness["mean"], fitness["high"]
+    number = fitness["episodes"]
     if fitness["kind"] == "success":
-        return f"solves {mean:.0%} [{low:.0%}, {high:.0%}]"
-    return f"reaches a mean return of {mean:.1f} [{low:.1f}, {high:.1f}]"
+        return f"solves {mean:.0%} [{low:.0%}, {high:.0%}] of {number} {episodes}"
+    return f"reaches a mean return of {mean:.1f} [{low:.1f}, {high:.1f}] on {number} {episodes}"
 
 
 def notes(config: dict[str, Any], data: dict[str, Any]) -> list[str]:
@@ -99,8 +104,8 @@ def notes(config: dict[str, Any], data: dict[str, Any]) -> list[str]:
     ]
     if data["kind"] != "success":
         found.append(
-            "This environment reports no success. Its own return takes the place of it, and is kept "
-            "from whoever writes the rewards."
+            "This environment reports no success. Its own return takes the place of it, and is "
+            "kept from whoever writes the rewards."
         )
     return found
 
