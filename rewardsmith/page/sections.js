@@ -191,10 +191,10 @@ function tableOf(data, again) {
   });
   const body = rows.map((row) => el(`tr${row.label === data.best ? ".winner" : ""}`, {},
     el("th", { scope: "row" }, row.label === data.best ? "★ " : "", el("a", { href: `#${anchor(row.label)}`, id: `row-${anchor(row.label)}`, onclick: (event) => { event.preventDefault(); jump(row.label); } }, row.label)),
-    td(row.status === "training" ? el("progress", { value: row.progress, max: 1, "aria-label": `progress of ${row.label}` }) : row.status === "ok" ? "ok" : `${spaced(row.status)}${row.fault && ![row.fault.status, "behavioural_duplicate", "static_duplicate"].includes(row.fault.reason) ? ` (${spaced(row.fault.reason)})` : ""}`),
+    td(row.status === "training" ? el("progress", { value: row.progress, max: 1, "aria-label": `progress of ${row.label}` }) : row.status === "ok" ? "ok" : `${spaced(row.status)}${row.fault && ![row.fault.status, "behavioural_duplicate", "static_duplicate"].includes(row.fault.reason) ? ` (${spaced(row.fault.reason)})` : ""}`, { class: row.fault && "words" }),
     td(interval(row.fitness, data.kind), { class: "nowrap" }), td(bar(row.fitness, range, row.label === data.best)),
     td(row.parents.join(", ") || "–", { class: "nowrap" }),
-    td(row.alarms.map((alarm) => alarm.name).join(", ") || "–"),
+    td(row.alarms.map((alarm) => alarm.name).join(", ") || "–", { class: row.alarms.length > 1 && "words" }),
     number(row.attempts), number(row.timesteps ? whole(row.timesteps) : "–"), number(row.seconds ? duration(row.seconds) : "–")));
   return table("candidates-table", "All candidates, on the episodes that they were ranked by", head, body);
 }
