@@ -5,7 +5,7 @@
 function drawHead(data) {
   const { task, iteration, candidates } = data;
   const facts = [
-    task.id, `iteration ${iteration.number} of ${iteration.of}`, count(candidates.length, "candidate"),
+    task.id, iteration.number > 0 ? `iteration ${iteration.number} of ${iteration.of}` : count(iteration.of, "iteration"), count(candidates.length, "candidate"),
     data.cost.provider && `written by ${data.cost.provider}${data.cost.model ? ` (${data.cost.model})` : ""}`,
     data.cost.seconds && duration(data.cost.seconds),
   ];
