@@ -164,15 +164,27 @@ def planned_iterations(config_file: Path) -> int:
 
 
 def resumed(config_file: Path, overrides: Sequence[str]) -> Settings:
-    """Read a run's own configuration, with new values on top.
+    """Read a run's own configuration to go on with it, with new values on top.
 
     Args:
         config_file: of the run.
         overrides: of this command line; only ``group.key=value``.
 
     Raises:
-        ConfigurationError: an override is not of that kind, or a value is not allowed.
+        ConfigurationError: an override is not of that kind, a value is not allowed, or a secret is
+            missing.
     """
+    settings = recorded(config_file, overrides)
+    for name, value in settings.llm.parameters.items():
+        if value == MASK:
+            raise ConfigurationError(
+                f"llm.parameters.{name} was a secret and is not in the run's record; give it again."
+            )
+    return settings
+
+
+def recorded(config_file: Path, overrides: Sequence[str]) -> Settings:
+    """Read a run's own configuration to look at it; secrets in it are masked. See `resumed`."""
     config = OmegaConf.load(config_file)
     for override in overrides:
         key, separator, _ = override.partition("=")
@@ -184,10 +196,4 @@ def resumed(config_file: Path, overrides: Sequence[str]) -> Settings:
         if OmegaConf.select(config, key, default=_ABSENT) is _ABSENT:
             raise ConfigurationError(f"{key} is not in the configuration of the run.")
     config.merge_with_dotlist(list(overrides))
-    settings = check(plain(config))  # type: ignore[arg-type]
-    for name, value in settings.llm.parameters.items():
-        if value == MASK:
-            raise ConfigurationError(
-                f"llm.parameters.{name} was a secret and is not in the run's record; give it again."
-            )
-    return settings
+    return check(plain(config))  # type: ignore[arg-type]
