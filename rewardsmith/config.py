@@ -229,11 +229,11 @@ def resumed(config_file: Path, overrides: Sequence[str]) -> Settings:
 
 
 def recorded(config_file: Path, overrides: Sequence[str]) -> Settings:
-    """Read a run's own configuration, with new values on top.
+    """Read a run's own configuration to look at it; secrets in it are masked. See `resumed`.
 
     Args:
         config_file: of the run.
-        overrides: of this command line; only ``group.key=value``.
+        overrides: on top; only ``group.key=value``.
 
     Raises:
         ConfigurationError: an override is not of that kind, or a value is not allowed.
