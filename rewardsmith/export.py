@@ -174,7 +174,7 @@ class Hub:
         if not self._token:
             raise ConfigurationError(f"--push needs a token of huggingface.co: {LOGIN}.")
         try:
-            self._hub.utils.validate_repo_id(repository)
+            import_module("huggingface_hub.utils").validate_repo_id(repository)
         except ValueError:
             raise ConfigurationError(
                 f"--push is {repository!r}, but it should be a name as in USER/MODEL."
