@@ -190,7 +190,7 @@ def public(settings: Settings) -> dict[str, Any]:
     values = _record(settings)
     for group, key in _PRIVATE:
         values[group].pop(key)
-    return values
+    return {group: value for group, value in values.items() if value != {}}
 
 
 def yaml_text(values: Mapping[str, Any]) -> str:

@@ -225,8 +225,8 @@ def test_push_commits_the_folder_with_the_token_of_the_environment(
     done = push(run, tmp_path, hub, "--private")
     assert done.returncode == 0, done.stderr + done.stdout
     assert f"Pushed to {hub.url}/me/point" in done.stdout
-    made = next(body for _, path, body, _ in hub.seen if path == "/api/repos/create")
-    assert json.loads(made)["private"] is True
+    made = json.loads(next(body for _, path, body, _ in hub.seen if path == "/api/repos/create"))
+    assert made.get("private") or made.get("visibility") == "private"
     commit = next(body for _, path, body, _ in hub.seen if "/commit/" in path)
     lines = [json.loads(line) for line in commit.decode().splitlines() if line.strip()]
     files = {line["value"]["path"] for line in lines if line["key"] == "file"}
