@@ -22,6 +22,7 @@ LAYERS = [
     {"words", "progress"},
     {"console", "doctor", "export", "inspection", "metrics", "replaying"},
     {"page", "tracking"},
+    {"assembly"},
     {"cli"},
     {"commands"},
     {"__main__"},
