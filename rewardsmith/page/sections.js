@@ -174,10 +174,11 @@ function drawTable(data) {
 }
 
 function tableOf(data, again) {
-  const rows = data.candidates.map((row, place) => ({ ...row, place }));
   const column = COLUMNS.find((item) => item.key === order.key);
-  rows.sort((a, b) => compareValues(column.value(a), column.value(b)) * (order.down ? -1 : 1) || a.place - b.place);
-  rows.sort((a, b) => known(column.value(b)) - known(column.value(a)));  // what has no value comes last either way
+  const all = data.candidates.map((row, place) => ({ ...row, place }));
+  const valued = all.filter((row) => known(column.value(row)));
+  valued.sort((a, b) => compareValues(column.value(a), column.value(b)) * (order.down ? -1 : 1) || a.place - b.place);
+  const rows = [...valued, ...all.filter((row) => !known(column.value(row)))];  // without a value last, either way
   const range = rangeOf(rows.map((row) => row.fitness), data.kind);
   const head = COLUMNS.flatMap((item) => {
     const sorted = item.key === order.key ? (order.down ? "descending" : "ascending") : "none";
@@ -200,7 +201,6 @@ function tableOf(data, again) {
 }
 
 function compareValues(a, b) {
-  if (!known(a) || !known(b)) return 0;
   return typeof a === "string" ? a.localeCompare(b, "en", { numeric: true }) : a - b;
 }
 
