@@ -6,8 +6,8 @@ import base64
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +106,16 @@ class Browser:
         file.write_bytes(base64.b64decode(found["data"]))
 
 
+def _started(start: Callable[[], Any]) -> Any:
+    """Chromium's driver waits a minute for it, which is too little where much else is running."""
+    from selenium.common.exceptions import SessionNotCreatedException
+
+    for _ in range(2):
+        with suppress(SessionNotCreatedException):
+            return start()
+    return start()
+
+
 @contextmanager
 def open_browser() -> Iterator[Browser]:
     """Start Chromium with a profile of its own; gone at the end."""
@@ -117,7 +127,7 @@ def open_browser() -> Iterator[Browser]:
     for flag in (*FLAGS, f"--user-data-dir={profile}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    driver = _started(lambda: webdriver.Chrome(options=options, service=Service(DRIVER)))
     try:
         driver.set_page_load_timeout(PATIENCE_S)
         driver.set_script_timeout(PATIENCE_S)
