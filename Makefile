@@ -1,6 +1,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# two files of tests at a time: most wait for processes of their own
+PARALLEL := -n 2 --dist loadfile
 
 .PHONY: run test lint format docs clean
 
@@ -8,8 +10,8 @@ run: $(VENV)/run.stamp            ## install what is pinned, and design a reward
 	$(BIN)/python gen.py
 
 test: $(VENV)/dev.stamp           ## the same set-up, then the tests, fast ones first
-	$(BIN)/python -m pytest -m "not slow"
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "not slow" $(PARALLEL)
+	$(BIN)/python -m pytest -m slow $(PARALLEL)
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

@@ -7,10 +7,10 @@ success (or return) after fresh trainings, on episodes that nothing was selected
 early it came. Intervals are bootstraps over search seeds.
 
 Usage: ``python benchmarks/search.py [--tasks reach …] [--strategies greedy …] [--designers …]
-[--seeds 3] [--quick] [OVERRIDE …]``. Runs that are under ``--folder`` already (with whatever
-overrides they had) are not made again, so that it can be stopped and continued. ``--quick`` is two
-strategies and one seed on the point task. Writes ``results/search.json`` and
-``results/search.png``.
+[--seeds 3] [--jobs 2] [--quick] [OVERRIDE …]``. Runs that are under ``--folder`` already (with
+whatever overrides they had) are not made again, so that it can be stopped and continued.
+``--quick`` is two strategies and one seed on the point task. Writes ``results/search.json`` and
+``results/search.png`` (with matplotlib).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +49,27 @@ TASKS = {
     "point": ("training.total_timesteps=600",),
     # few steps: with more, every sensible reward solves it, and nothing is left to be told apart
     "reach": ("training.total_timesteps=1500",),
-    "push": (),
-    "metaworld_reach": (),
+    # a smaller search: one of the common size takes the better part of an hour
+    "push": (
+        "training.total_timesteps=100000",
+        "experiment.iterations=2",
+        "experiment.seeds=1",
+        "experiment.races=0",
+    ),
+    "metaworld_reach": (
+        "training.total_timesteps=20000",
+        "experiment.iterations=2",
+        "experiment.seeds=1",
+        "experiment.races=0",
+    ),
 }
+
+
+def settings(task: str) -> list[str]:
+    """What all runs of a task have in common; its own values beat those of all tasks."""
+    own = TASKS[task]
+    keys = {item.partition("=")[0] for item in own}
+    return [*(item for item in COMMON if item.partition("=")[0] not in keys), *own]
 
 
 def run(task: str, designer: str, strategy: str, seed: int, folder: Path, extra: list[str]) -> Any:
@@ -64,8 +83,7 @@ def run(task: str, designer: str, strategy: str, seed: int, folder: Path, extra:
         chosen = [
             f"env={task}",
             *provider,
-            *COMMON,
-            *TASKS[task],
+            *settings(task),
             f"experiment.strategy=[{strategy}]",
             f"experiment.seed={seed}",
             f"paths.results={place}",
@@ -121,44 +139,53 @@ def main() -> None:
     parser.add_argument("--strategies", nargs="+", default=list(STRATEGIES))
     parser.add_argument("--designers", nargs="+", choices=DESIGNERS, default=list(DESIGNERS))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=1, help="searches at a time")
     parser.add_argument("--folder", type=Path, default=Path("results/search"))
     parser.add_argument("--quick", action="store_true")
     arguments, extra = parser.parse_known_args()
     if arguments.quick:
         arguments.tasks, arguments.designers, arguments.seeds = ["point"], ["builtin"], 1
         arguments.strategies = ["best_of_n", "greedy"]
+    cells = [
+        (task, designer, strategy)
+        for task in arguments.tasks
+        for designer in arguments.designers
+        if designer != "recorded" or (ROOT / "tests/data/replies" / task).is_dir()
+        for strategy in arguments.strategies
+    ]
     rows = []
-    for task in arguments.tasks:
-        for designer in arguments.designers:
-            if designer == "recorded" and not (ROOT / "tests/data/replies" / task).is_dir():
-                continue
-            for strategy in arguments.strategies:
-                row = measure(task, designer, strategy, arguments, extra)
-                rows.append(row)
-                scores = ", ".join(f"{value:.2f}" for value in row["found"])
-                print(
-                    f"{task:<16} {designer:<9} {strategy:<12} {row['mean']:.2f} "
-                    f"[{row['low']:.2f}, {row['high']:.2f}]  ({scores}), "
-                    f"{np.mean([item['minutes'] for item in row['runs']]):.1f} minutes each",
-                    flush=True,
-                )
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        waiting = [start(cell, arguments, extra, pool) for cell in cells]
+        for cell, futures in zip(cells, waiting, strict=True):
+            rows.append(measure(*cell, [outcome(future.result()) for future in futures]))
+            tell(rows[-1])
     if arguments.quick:
         return
     headline = {
         f"{row['task']}_{row['designer']}_{row['strategy']}": round(row["mean"], 3) for row in rows
     }
-    write("search", headline, rows=rows, settings=[*COMMON, *extra], tasks=TASKS)
+    write(
+        "search",
+        headline,
+        rows=rows,
+        settings={task: [*settings(task), *extra] for task in arguments.tasks},
+    )
     plot(rows, FOLDER / "results" / "search.png")
 
 
-def measure(
-    task: str, designer: str, strategy: str, arguments: argparse.Namespace, extra: list[str]
-) -> dict[str, Any]:
+def start(
+    cell: tuple[str, str, str],
+    arguments: argparse.Namespace,
+    extra: list[str],
+    pool: ThreadPoolExecutor,
+) -> list[Future[Any]]:
+    """Begin the searches of one strategy, with all search seeds."""
+    folder = arguments.folder.resolve()
+    return [pool.submit(run, *cell, seed, folder, extra) for seed in range(arguments.seeds)]
+
+
+def measure(task: str, designer: str, strategy: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
     """One strategy over all search seeds."""
-    runs = [
-        outcome(run(task, designer, strategy, seed, arguments.folder.resolve(), extra))
-        for seed in range(arguments.seeds)
-    ]
     found = [item["found"] for item in runs]
     low, high = bootstrap(found)
     return {
@@ -171,6 +198,17 @@ def measure(
         "found": found,
         "runs": runs,
     }
+
+
+def tell(row: dict[str, Any]) -> None:
+    """Print a row."""
+    scores = ", ".join(f"{value:.2f}" for value in row["found"])
+    minutes = np.mean([item["minutes"] for item in row["runs"]])
+    print(
+        f"{row['task']:<16} {row['designer']:<9} {row['strategy']:<12} {row['mean']:.2f} "
+        f"[{row['low']:.2f}, {row['high']:.2f}]  ({scores}), {minutes:.1f} minutes each",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

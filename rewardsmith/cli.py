@@ -1,43 +1,22 @@
-"""The command line: put the parts together, run the loop, say what came out."""
+"""The command line of a run: what was asked for, and what ends it."""
 
 from __future__ import annotations
 
-import os
-import platform
-import time
-import warnings
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import hydra
 from omegaconf import DictConfig
 
-import rewardsmith
 from rewardsmith import config as configuration
+from rewardsmith.assembly import Beginning, carry_out
 from rewardsmith.console import Console
 from rewardsmith.errors import Interrupted, RewardsmithError
-from rewardsmith.execution import LocalExecutor
 from rewardsmith.llm.auto import choose_provider
-from rewardsmith.llm.exchanges import read_exchanges
-from rewardsmith.llm.keys import take_environment, without_secrets
-from rewardsmith.llm.session import Session
-from rewardsmith.llm.types import Provider, Reply, Usage
+from rewardsmith.llm.keys import take_environment
 from rewardsmith.notices import kept_off
 from rewardsmith.results import RunDirectory
-from rewardsmith.settings import LLMSettings, Settings, check_part
-
-PACKAGES = (
-    "gymnasium",
-    "gymnasium-robotics",
-    "jax",
-    "mujoco",
-    "numpy",
-    "openai",
-    "stable-baselines3",
-    "torch",
-)
+from rewardsmith.settings import Settings
 
 
 def main() -> None:
@@ -50,7 +29,7 @@ def _job(config: DictConfig) -> None:
     """One run; Hydra calls it once, or once per point of a sweep."""
     console = Console()
     try:
-        with kept_off(console.note):
+        with kept_off(console.warn):
             code = _design(config, console)
     except KeyboardInterrupt:
         console.stopped()
@@ -67,110 +46,8 @@ def _design(config: DictConfig, console: Console) -> int:
     environment = take_environment(Path.cwd())
     settings, run, why = _settings(config, environment)
     planned = configuration.planned_iterations(run.config_file) if run else None
-    return carry_out(settings, environment, console, why, run, planned)
-
-
-def carry_out(
-    settings: Settings,
-    environment: Mapping[str, str],
-    console: Console,
-    why: str,
-    run: RunDirectory | None = None,
-    planned: int | None = None,
-) -> int:
-    """Make a run, or go on with one.
-
-    Args:
-        settings: of the run, with the provider's own.
-        environment: with the keys.
-        console: told what happens; its `run` is the run's folder as soon as there is one.
-        why: this provider was chosen.
-        run: to go on with; None makes a new one.
-        planned: iterations that the run began with, if that is not `experiment.iterations`.
-
-    Returns:
-        The exit code.
-    """
-    provider = _provider(settings, environment)
-
-    # imported late: what is above must answer a wrong key or a typing error at once
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
-    from rewardsmith.loop import Loop
-    from rewardsmith.metrics import Listeners, Metrics
-    from rewardsmith.reward.process import RewardProcess
-    from rewardsmith.search.author import Author
-    from rewardsmith.search.screens import Screens
-    from rewardsmith.search.seeded import Seeded, keep_seeds, read_seeds
-    from rewardsmith.tasks.baselines import baselines
-    from rewardsmith.tasks.task import build_task, play_randomly
-    from rewardsmith.tracking.base import check_tracking, trackers
-
-    check_tracking(settings.tracking, environment)
-    seeds = read_seeds(settings.experiment.seed_rewards, run or _replayed(settings))
-    task = build_task(settings.env)
-    play = play_randomly(task, settings.experiment.seed)
-    with RewardProcess(task.layout, settings.sandbox) as process:
-        layers = process.layers
-    executor = LocalExecutor(
-        settings.training.workers or _cores(), without_secrets({**environment, **os.environ})
-    )
-    final = settings.model_copy(update={"training": settings.final_training or settings.training})
-    backend, final_backend = _backends(executor, settings, final)
-    strategy = Seeded(_strategy(settings, task, play, planned), seeds)
-    resumed, record = run is not None, _record(settings, task, provider, layers)
-    run = run or RunDirectory.create(Path(settings.paths.results), settings.env.name)
-    console.open_log(run.log_file)
-    console.header(settings, task, provider, why, layers, executor.workers, run, resumed)
-    if resumed:
-        run.note_resumption(_kept_overrides(), record)
-    else:
-        run.write_config(configuration.to_yaml(settings))
-        run.update_record(**record)
-    keep_seeds(seeds, run)
-    recorded = read_exchanges(run.root)
-    session = _session(settings, provider, run, recorded)
-    experiment = settings.experiment
-    screens = Screens(experiment.screens, task, play, settings.sandbox, run.experience_files)
-    console.watch(settings, task)
-    with console, trackers(settings, run, environment, console.say) as others:
-        loop = Loop(
-            settings=settings,
-            task=task,
-            strategy=strategy,
-            author=Author(session, task, play, settings.sandbox, experiment.repairs, screens),
-            backend=backend(settings, task, run, executor),
-            final_backend=final_backend(final, task, run, executor),
-            baselines=list(baselines(task).values()),
-            run=run,
-            session=session,
-            listener=Listeners(console, Metrics(run), *others),
-            paid=_paid(recorded),
-            by=_author(provider),
-        )
-        result = loop.search()
-    run.update_record(finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"), found=result.best is not None)
-    with console.busy("filming the winner"):
-        video = _film(settings, run, result.best, executor)
-    report = _report(run)
-    console.result(result, settings, task, run, video)
-    if report is not None:
-        console.say(report)
-    if result.stopped is not None:
-        console.error(str(result.stopped))
-        return result.stopped.exit_code
-    return 0 if result.best is not None else 1
-
-
-def _report(run: RunDirectory) -> str | None:
-    """Write the report; give what went wrong, in a sentence: a run never fails because of it."""
-    from rewardsmith.page.write import write_report
-
-    try:
-        write_report(run)
-    except Exception as error:
-        reason = str(error) or type(error).__name__
-        return f"No report was written: {reason} Try again with rewardsmith report {run.root}"
-    return None
+    changes = tuple(_kept_overrides()) if run else ()
+    return carry_out(Beginning(settings, environment, why, run, planned, changes), console)
 
 
 def _settings(
@@ -197,37 +74,6 @@ def _settings(
     return configuration.checked(chosen), None, why
 
 
-def _backends(executor: LocalExecutor, search: Settings, final: Settings) -> list[Any]:
-    """Classes that train: for the search, and for the result.
-
-    Raises:
-        ConfigurationError: one of them could not.
-    """
-    found = []
-    for settings in (search, final):
-        found.append(configuration.find_class(settings.training.target))
-        if settings is search or settings.training != search.training:
-            found[-1].check(settings, executor)
-    return found
-
-
-def _session(
-    settings: Settings, provider: Provider, run: RunDirectory, recorded: Mapping[str, Reply]
-) -> Session:
-    """The conversation with the provider, which pays for nothing that is recorded."""
-    parameters = {"temperature": settings.llm.temperature, **settings.llm.parameters}
-    return Session(provider, run.iteration, settings.llm.concurrency, recorded, parameters)
-
-
-def _film(settings: Settings, run: RunDirectory, best: Any, executor: LocalExecutor) -> str:
-    """Film the winner; say where the video is, or why there is none. Empty if none is wanted."""
-    if best is None or not settings.video.episodes:
-        return ""
-    from rewardsmith.video.winner import film_winner
-
-    return film_winner(settings, run, best.candidate, executor.environment)
-
-
 def _resume_overrides() -> list[str]:
     """What this command line changes of the run that it goes on with."""
     overrides = configuration.task_overrides()
@@ -237,74 +83,3 @@ def _resume_overrides() -> list[str]:
 def _kept_overrides() -> list[str]:
     """The same, for the record: headers and the like may be secrets, and are not kept."""
     return [item for item in _resume_overrides() if not item.startswith("llm.parameters")]
-
-
-def _provider(settings: Settings, environment: Mapping[str, str]) -> Provider:
-    llm: LLMSettings = settings.llm
-    if llm.seed is None:
-        llm = llm.model_copy(update={"seed": settings.experiment.seed})
-    provider: Provider = configuration.find_class(llm.target)(llm, environment)
-    return provider
-
-
-def _strategy(settings: Settings, task: Any, play: Any, planned: int | None) -> Any:
-    """Build the search strategy, or several in a chain over the iterations that were planned.
-
-    Raises:
-        ConfigurationError: an option of a strategy is not allowed.
-    """
-    from rewardsmith.search.chain import Chain
-
-    strategies = []
-    for name in settings.experiment.strategy:
-        chosen = settings.strategies[name]
-        kind = configuration.find_class(chosen.target)
-        options = check_part(kind.Options, chosen.options, ("strategies", name))
-        strategies.append(kind(options, settings, task, play))
-    return Chain(strategies, planned or settings.experiment.iterations)
-
-
-def _replayed(settings: Settings) -> RunDirectory | None:
-    """The run that is replayed, if one is."""
-    replay = settings.llm.replay if settings.llm.provider == "replay" else None
-    return RunDirectory(Path(replay)) if replay else None
-
-
-def _author(provider: Provider) -> str:
-    return f"{provider.name} ({provider.model})"
-
-
-def _paid(recorded: Mapping[str, Reply]) -> Usage:
-    return sum((reply.usage for reply in recorded.values()), Usage())
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _record(settings: Settings, task: Any, provider: Provider, layers: Any) -> dict[str, Any]:
-    """What a later reader needs to judge a run, or to repeat it."""
-    versions: dict[str, str | None] = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = None
-    return {
-        "rewardsmith": rewardsmith.__version__,
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "versions": versions,
-        "environment": {
-            "id": settings.env.id,
-            "class": task.environment_class,
-            "start_state": settings.env.start_state,
-        },
-        "provider": provider.name,
-        "model": provider.model,
-        "sandbox_layers": list(layers),
-        "sandbox_allow_weaker": settings.sandbox.allow_weaker,
-    }

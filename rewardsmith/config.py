@@ -19,7 +19,14 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 
 from rewardsmith.errors import ConfigurationError
 from rewardsmith.llm.keys import MASK, masked
-from rewardsmith.settings import EnvSettings, Settings, TrainingSettings, check, check_part
+from rewardsmith.settings import (
+    EnvSettings,
+    LLMSettings,
+    Settings,
+    TrainingSettings,
+    check,
+    check_part,
+)
 
 _ABSENT = object()
 _PRIVATE = (
@@ -102,12 +109,6 @@ def _check_option(group: str, key: str, name: str) -> None:
         raise ConfigurationError(f"{key} is {name!r}, but it must be one of {', '.join(known)}.")
 
 
-def provider_names() -> list[str]:
-    """Names of the providers in ``cfg/llm``, without the two that are none."""
-    shipped = (config_folder() / "llm").glob("*.yaml")
-    return sorted(file.stem for file in shipped if file.stem not in ("base", "auto"))
-
-
 def task_names() -> list[str]:
     """Names of the tasks in ``cfg/env``, without the two that are to be completed."""
     shipped = (config_folder() / "env").glob("*.yaml")
@@ -128,6 +129,15 @@ def task_settings(names: Sequence[str]) -> list[EnvSettings]:
     with hydra.initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
         found = [plain(hydra.compose(f"env/{name}"))["env"] for name in names]
         return [check_part(EnvSettings, values, ("env",)) for values in found]
+
+
+def provider_settings() -> dict[str, LLMSettings]:
+    """The providers of ``cfg/llm`` as they are without overrides, by name."""
+    shipped = (config_folder() / "llm").glob("*.yaml")
+    names = sorted(file.stem for file in shipped if file.stem not in ("base", "auto"))
+    with hydra.initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
+        found = {name: plain(hydra.compose(f"llm/{name}"))["llm"] for name in names}
+    return {name: check_part(LLMSettings, values, ("llm",)) for name, values in found.items()}
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -181,7 +191,7 @@ def public(settings: Settings) -> dict[str, Any]:
     values = _record(settings)
     for group, key in _PRIVATE:
         values[group].pop(key)
-    return values
+    return {group: value for group, value in values.items() if value != {}}
 
 
 def yaml_text(values: Mapping[str, Any]) -> str:
@@ -229,11 +239,11 @@ def resumed(config_file: Path, overrides: Sequence[str]) -> Settings:
 
 
 def recorded(config_file: Path, overrides: Sequence[str]) -> Settings:
-    """Read a run's own configuration, with new values on top.
+    """Read a run's own configuration to look at it; secrets in it are masked. See `resumed`.
 
     Args:
         config_file: of the run.
-        overrides: of this command line; only ``group.key=value``.
+        overrides: on top; only ``group.key=value``.
 
     Raises:
         ConfigurationError: an override is not of that kind, or a value is not allowed.

@@ -1,7 +1,7 @@
 """What a run says in the terminal, and keeps in ``log.txt``.
 
-On a terminal the candidates of an iteration are shown side by side and updated in place; anywhere
-else each event is one plain line.
+A default run fits on a screen: each round is told in a few lines, and the log has all of them. On a
+terminal the candidates of a round are shown side by side meanwhile, and updated in place.
 """
 
 from __future__ import annotations
@@ -18,34 +18,40 @@ from rich.console import Console as RichConsole
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
-from rich.text import Text
 
 import rewardsmith
 from rewardsmith.headline import Entrant
 from rewardsmith.llm.types import Provider, Usage
+from rewardsmith.progress import Line, progress_table, summary_text
 from rewardsmith.results import RunDirectory
 from rewardsmith.search.alarms import find_alarms
-from rewardsmith.search.screens import FAIR_SHARE
-from rewardsmith.settings import ExperimentSettings, PopulationSettings, Settings
+from rewardsmith.search.base import rank
+from rewardsmith.settings import Settings
 from rewardsmith.summary import Result, headline_rows, interval_text
-from rewardsmith.types import Candidate, Fitness, Status, Trial
+from rewardsmith.types import Candidate, Trial
+from rewardsmith.words import (
+    alarms_text,
+    budget_text,
+    cost_text,
+    count,
+    doubt_text,
+    entrant_text,
+    fitness_text,
+    layers_text,
+    measure_text,
+    outcome_text,
+    round_text,
+    search_text,
+    start_state_text,
+)
 
 LABEL_WIDTH = 10
-BAR_WIDTH = 20
-
-
-class _Line:
-    """What is known of one candidate of the current iteration."""
-
-    def __init__(self) -> None:
-        self.state = "asked for"
-        self.steps = 0
-        self.began: float | None = None
-        self.first = 0
-        self.rate = 0.0
-        self.success: float | None = None
-        self.own_return: float | None = None
-        self.points: dict[int, list[dict[str, Any]]] = {}
+SILENCE_S = 60.0
+"""Without a terminal, how long nothing is said of a training."""
+REASONS = 4
+"""Most sentences on why nothing could be trained."""
+SHOWN = 5
+"""Most candidates in the final table; the log has all of them."""
 
 
 class Console:
@@ -59,7 +65,9 @@ class Console:
         self._early: list[str] = []
         self._run: RunDirectory | None = None
         self._live: Live | None = None
-        self._lines: dict[str, _Line] = {}
+        self._lines: dict[str, Line] = {}
+        self._trials: dict[str, Trial] = {}
+        self._told = time.monotonic()
         self._title = ""
         self._cost = ""
         self._budget = 1
@@ -82,11 +90,16 @@ class Console:
 
     def say(self, text: str = "", style: str = "") -> None:
         """One line for the terminal and the log."""
+        self._told = time.monotonic()
         self.out.print(escape(text), style=style or None)
         self._write(text)
 
     def note(self, text: str) -> None:
-        """One line for the log alone: a warning of another library."""
+        """One line for the log alone."""
+        self._write(text)
+
+    def warn(self, text: str) -> None:
+        """A warning of another library, for the log alone."""
         if self._log is None:
             self._early.append(f"warning: {text}")
         else:
@@ -131,12 +144,12 @@ class Console:
         self.say(f"rewardsmith {rewardsmith.__version__}", "bold")
         self._item("task", f"{env.id}: {env.description.strip()}")
         if env.start_state is not None and env.id.endswith("-v3"):
-            self._item("", _start_state(env.start_state))
-        self._item("fitness", _measure(task.fitness_kind, experiment.evaluation_episodes))
+            self._item("", start_state_text(env.start_state))
+        self._item("fitness", measure_text(task.fitness_kind, experiment.evaluation_episodes))
         self._item("provider", f"{provider.describe()} ({why})")
-        self._item("search", _search(experiment))
-        self._item("budget", _budget(training, experiment, workers))
-        self._item("sandbox", _layers(layers, settings.sandbox.allow_weaker))
+        self._item("search", search_text(experiment))
+        self._item("budget", budget_text(training, experiment, workers))
+        self._item("sandbox", layers_text(layers, settings.sandbox.allow_weaker))
         self._item("results", f"{run.root}{' (resumed)' if resumed else ''}")
         self.say()
 
@@ -170,9 +183,10 @@ class Console:
 
     def iteration_started(self, number: int, of: int, candidates: int) -> None:
         """A round begins."""
-        self._begin(f"iteration {number} of {of}: asking for {_count(candidates, 'reward')}")
+        self._trials = {}
+        self._begin(f"iteration {number} of {of}: asking for {count(candidates, 'reward')}")
         self._trainings = self._seeds
-        self._lines = {f"{number}/{index}": _Line() for index in range(candidates)}
+        self._lines = {f"{number}/{index}": Line() for index in range(candidates)}
         self._draw()
 
     def candidate_written(self, candidate: Candidate) -> None:
@@ -181,57 +195,33 @@ class Console:
         fault = candidate.fault
         if fault is None:
             line.state = "waiting"
-            text = "accepted" + _doubt(candidate)
+            text = "accepted" + doubt_text(candidate)
         else:
             line.state = fault.status.value
             text = f"{fault.status.value}: {fault.message}"
         attempt = f" (reply {candidate.attempts})" if candidate.attempts > 1 else ""
-        self.say(f"  {candidate.label}{attempt} {text}")
+        self.note(f"  {candidate.label}{attempt} {text}")
         self._draw()
 
-    def _line(self, candidate: Candidate) -> _Line:
+    def _line(self, candidate: Candidate) -> Line:
         """What is known of a candidate; of an earlier iteration's, what came of a race."""
-        return self._lines.setdefault(candidate.label, _Line())
+        return self._lines.setdefault(candidate.label, Line())
 
     def progressed(self, candidate: Candidate, data: dict[str, Any]) -> None:
         """A training came further."""
         line = self._line(candidate)
         line.state = "training"
         point = data.get("checkpoint")
-        self._advance(line, data["timesteps"], late=point is not None)
-        if point:
-            self._checkpoint(candidate, line, point)
+        line.advance(data["timesteps"], late=point is not None)
+        if point and line.look(point) == self._trainings:
+            self.note(f"  {candidate.label} {line.text(point['timesteps'], self._budget)}")
+        if self._live is None and time.monotonic() - self._told > SILENCE_S:
+            self.say(f"  {summary_text(self._lines.values(), self._budget)}")
         self._draw()
-
-    @staticmethod
-    def _advance(line: _Line, steps: int, late: bool) -> None:
-        """Count steps; fewer than before are another training's, or those of a late look."""
-        now = time.monotonic()
-        if line.began is None or (steps < line.steps and not late):
-            line.began, line.first, line.steps = now, steps, steps
-        elif steps >= line.steps:
-            line.steps = steps
-            if now - line.began > 1.0:
-                line.rate = (steps - line.first) / (now - line.began)
-
-    def _checkpoint(self, candidate: Candidate, line: _Line, point: dict[str, Any]) -> None:
-        """Take in one training's look; told when all trainings have had theirs, as the mean."""
-        points = line.points.setdefault(point["timesteps"], [])
-        points.append(point)
-        if point["success"] is not None:
-            line.success = sum(item["success"] for item in points) / len(points)
-        line.own_return = sum(item["own_return"] for item in points) / len(points)
-        if self._live is None and len(points) == self._trainings:
-            text = self._progress_text(line, point["timesteps"])
-            self.say(f"  {candidate.label} {text}")
-
-    def _progress_text(self, line: _Line, steps: int) -> str:
-        success = "" if line.success is None else f", success {line.success:.2f}"
-        rate = f", {line.rate:.0f} steps/s" if line.rate else ""
-        return f"{steps:,}/{self._budget:,} steps{rate}{success}, own return {line.own_return:.3g}"
 
     def evaluated(self, trial: Trial, usage: Usage) -> None:
         """A candidate is finished."""
+        self._trials[trial.candidate.label] = trial
         line = self._line(trial.candidate)
         evaluation = trial.evaluation
         line.state = evaluation.status.value
@@ -239,36 +229,44 @@ class Console:
         if evaluation.fitness is not None:
             line.success = evaluation.fitness.mean
             seconds = f"{evaluation.seconds:.0f} s"
-            self.say(f"  {trial.candidate.label} {fitness_text(evaluation.fitness)}, {seconds}")
+            self.note(f"  {trial.candidate.label} {fitness_text(evaluation.fitness)}, {seconds}")
             for alarm in find_alarms(trial):
                 name = alarm.name.replace("_", " ")
-                self.say(f"  {trial.candidate.label} alarm, {name}: {alarm.message}", "yellow")
+                self.note(f"  {trial.candidate.label} alarm, {name}: {alarm.message}")
         elif trial.candidate.fault is None and evaluation.fault is not None:
-            self.say(f"  {trial.candidate.label} {line.state}: {evaluation.fault.message}")
+            self.note(f"  {trial.candidate.label} {line.state}: {evaluation.fault.message}")
         self._draw()
 
     def iteration_finished(self, number: int, best: Trial | None) -> None:
-        """A round ends."""
+        """A round ends: what came of it, in a few lines."""
+        own = [item for item in self._trials.values() if item.candidate.iteration == number]
+        self.say(f"  {round_text(own)}")
+        found = [alarms_text(item) for item in own if find_alarms(item)]
+        if found:
+            self.say(f"  alarms: {'; '.join(found)}", "yellow")
         if best is None or best.evaluation.fitness is None:
             self.say("  no reward could be trained yet")
+            for trial in own[:REASONS]:
+                if trial.evaluation.fault is not None:
+                    self.say(f"  {trial.candidate.label} {trial.evaluation.fault.message}")
         else:
             label = best.candidate.label
             self.say(f"  best so far: {label}, {fitness_text(best.evaluation.fitness)}")
-        self.say()
 
     def racing(self, rivals: Sequence[Trial], seeds: int) -> None:
         """Candidates that cannot be told from the best are trained on more seeds."""
         labels = [trial.candidate.label for trial in rivals]
-        self._begin(f"{_count(seeds, 'more seed')} each for {', '.join(labels)}: too close to tell")
-        self._lines = {label: _Line() for label in labels}
-        self._trainings = seeds
-        self._draw()
+        self.say(f"  too close to tell: {', '.join(labels)} on {count(seeds, 'more seed')} each")
+        self._again(labels, seeds)
 
     def retraining(self, entrants: Sequence[Entrant], seeds: int) -> None:
         """The winner, or what it is compared with, is trained once more, for the result."""
-        names = [_entrant(item) for item in entrants]
-        self._begin(f"from scratch on {_count(seeds, 'fresh seed')}: {', '.join(names)}")
-        self._lines = {item.candidate.label: _Line() for item in entrants}
+        names = [entrant_text(item) for item in entrants]
+        self._begin(f"from scratch on {count(seeds, 'fresh seed')}: {', '.join(names)}")
+        self._again([item.candidate.label for item in entrants], seeds)
+
+    def _again(self, labels: Sequence[str], seeds: int) -> None:
+        self._lines = {label: Line() for label in labels}
         self._trainings = seeds
         self._draw()
 
@@ -280,22 +278,10 @@ class Console:
         self.say(title, "bold")
 
     def _draw(self) -> None:
-        if self._live is None:
-            return
-        table = Table(title=self._title, title_justify="left", caption=self._cost or None)
-        for name in ("candidate", "state", "progress", "steps/s", self._measure, "own return"):
-            table.add_column(name, justify="left" if name in ("candidate", "state") else "right")
-        for label, line in self._lines.items():
-            share = min(1.0, line.steps / self._budget)
-            table.add_row(
-                label,
-                line.state,
-                _bar(share),
-                f"{line.rate:.0f}" if line.rate else "",
-                "" if line.success is None else f"{line.success:.2f}",
-                "" if line.own_return is None else f"{line.own_return:.3g}",
+        if self._live is not None:
+            self._live.update(
+                progress_table(self._lines, self._title, self._cost, self._measure, self._budget)
             )
-        self._live.update(table)
 
     # -- the end --------------------------------------------------------------------------------
 
@@ -306,30 +292,12 @@ class Console:
     def result(
         self, result: Result, settings: Settings, task: Any, run: RunDirectory, video: str = ""
     ) -> None:
-        """The final table, and where everything is."""
-        table = Table(
-            title="all candidates, on the episodes they were ranked by",
-            title_justify="left",
-            box=SIMPLE_HEAD,
-        )
-        table.add_column("candidate")
-        table.add_column("outcome")
-        table.add_column(f"{task.fitness_kind} [95 %]")
-        table.add_column("steps", justify="right")
-        table.add_column("seconds", justify="right")
-        for trial in result.trials:
-            evaluation = trial.evaluation
-            best = trial is result.best
-            table.add_row(
-                trial.candidate.label + (" *" if best else ""),
-                _outcome(trial),
-                interval_text(evaluation.fitness) if evaluation.fitness else "–",
-                f"{evaluation.timesteps:,}" if evaluation.timesteps else "–",
-                f"{evaluation.seconds:.0f}" if evaluation.seconds else "–",
-                style="bold" if best else None,
-            )
-        self.out.print(table)
-        self._log_table(table)
+        """The final tables, and where everything is."""
+        self.say()
+        ranked = list(rank(result.trials))
+        self._log_table(_candidates(result, result.trials, task.fitness_kind))
+        if ranked:
+            self.out.print(_candidates(result, ranked[:SHOWN], task.fitness_kind))
         self._headline(result, settings, run, video)
 
     def _headline(self, result: Result, settings: Settings, run: RunDirectory, video: str) -> None:
@@ -343,7 +311,7 @@ class Console:
         self._compare(result, settings)
         self.say(
             f"Best: {result.best.candidate.label}, {fitness_text(result.test)}, on "
-            f"{_count(result.test.episodes, 'test episode')} that nothing was selected by.",
+            f"{count(result.test.episodes, 'test episode')} that nothing was selected by.",
             "bold",
         )
         self._item("reward", str(run.best_reward))
@@ -364,7 +332,7 @@ class Console:
             return
         seeds = settings.experiment.final_seeds
         table = Table(
-            title=f"from scratch on {_count(seeds, 'fresh seed')}, on test episodes",
+            title=f"from scratch on {count(seeds, 'fresh seed')}, on test episodes",
             title_justify="left",
             box=SIMPLE_HEAD,
         )
@@ -379,7 +347,7 @@ class Console:
         self._log_table(table)
         for entrant in result.entrants:
             if entrant.evaluation is not None and entrant.evaluation.fault is not None:
-                self.say(f"{_entrant(entrant)} failed: {entrant.evaluation.fault.message}")
+                self.say(f"{entrant_text(entrant)} failed: {entrant.evaluation.fault.message}")
 
     def _log_table(self, table: Table) -> None:
         plain = RichConsole(width=110, highlight=False, no_color=True, record=True, quiet=True)
@@ -388,92 +356,28 @@ class Console:
             self._write(line)
 
 
-def fitness_text(fitness: Fitness) -> str:
-    """Fitness in words, e.g. ``success 0.96 [0.87, 0.99]``."""
-    name = "success" if fitness.kind == "success" else "mean return"
-    return f"{name} {interval_text(fitness)}"
-
-
-def _entrant(entrant: Entrant) -> str:
-    label = entrant.candidate.label
-    return label if entrant.candidate.iteration else f"{label} reward"
-
-
-def cost_text(usage: Usage) -> str:
-    """What the provider cost."""
-    dollars = "dollars unknown" if usage.usd is None else f"${usage.usd:.4f}"
-    tokens = usage.prompt_tokens + usage.completion_tokens
-    return f"{_count(usage.requests, 'request')}, {tokens:,} tokens, {dollars}"
-
-
-def _bar(share: float) -> Text:
-    done = round(BAR_WIDTH * share)
-    rest = Text("━" * (BAR_WIDTH - done), style="bright_black")
-    return Text("━" * done, style="green") + rest + Text(f" {share:4.0%}", style="default")
-
-
-def _doubt(candidate: Candidate) -> str:
-    """What the screens noted without stopping the reward."""
-    found = candidate.preference
-    if found is None or found.high >= FAIR_SHARE:
-        return ""
-    return f", although a success earns more than a failure in only {found.share:.0%} of pairs"
-
-
-def _outcome(trial: Trial) -> str:
-    fault = trial.evaluation.fault
-    if fault is None:
-        return "ok"
-    if fault.status in (Status.DUPLICATE, Status.SCREENED):
-        return fault.status.value
-    return f"{fault.status.value} ({fault.reason})"
-
-
-def _start_state(start_state: str) -> str:
-    if start_state == "documented":
-        return (
-            "starts in the pose that its documentation promises; env.start_state=as_released "
-            "gives v3 as it was, which could not reach most goals"
+def _candidates(result: Result, trials: Sequence[Trial], measure: str) -> Table:
+    """Candidates with what they came to in the search."""
+    whole = len(trials) == len(result.trials)
+    which = "all candidates" if whole else f"the best {len(trials)} of {len(result.trials)}"
+    table = Table(
+        title=f"{which}, on the episodes they were ranked by",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+    )
+    for title in ("candidate", "outcome", f"{measure} [95 %]"):
+        table.add_column(title)
+    for title in ("steps", "seconds"):
+        table.add_column(title, justify="right")
+    for trial in trials:
+        evaluation = trial.evaluation
+        best = trial is result.best
+        table.add_row(
+            trial.candidate.label + (" *" if best else ""),
+            outcome_text(trial),
+            interval_text(evaluation.fitness) if evaluation.fitness else "–",
+            f"{evaluation.timesteps:,}" if evaluation.timesteps else "–",
+            f"{evaluation.seconds:.0f}" if evaluation.seconds else "–",
+            style="bold" if best else None,
         )
-    return "starts as v3 was released: far from most goals, which cannot be reached from there"
-
-
-def _search(experiment: ExperimentSettings) -> str:
-    text = (
-        f"{_count(experiment.candidates, 'candidate')} × "
-        f"{_count(experiment.iterations, 'iteration')} × {_count(experiment.seeds, 'seed')}"
-    )
-    if experiment.final_seeds:
-        text += (
-            f", then the best and the baselines on {_count(experiment.final_seeds, 'fresh seed')}"
-        )
-    return text
-
-
-def _budget(training: Any, experiment: ExperimentSettings, workers: int) -> str:
-    steps = f"{training.algorithm}, {training.total_timesteps:,} steps"
-    together = experiment.candidates * experiment.seeds
-    if isinstance(training, PopulationSettings):
-        shared = "shared by" if training.share_experience else "for each of"
-        return f"{steps} an iteration, {shared} {together} trainings at once; {workers} processes"
-    return (
-        f"{steps} per training, {together * experiment.iterations} trainings, {workers} at a time"
-    )
-
-
-def _measure(kind: str, episodes: int) -> str:
-    what = (
-        "the task's own success at the end of an episode"
-        if kind == "success"
-        else "the environment's own episode return (it reports no success; kept from the provider)"
-    )
-    return f"{what}, on {episodes} held-out episodes"
-
-
-def _layers(layers: tuple[str, ...], weaker: bool) -> str:
-    text = ", ".join(name.replace("_", " ") for name in layers)
-    return text + (" (weaker protection was allowed)" if weaker else "")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    return table

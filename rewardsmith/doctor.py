@@ -263,7 +263,7 @@ def _providers(llm: LLMSettings, environment: Mapping[str, str]) -> Iterable[Che
     name, why = (llm.provider, "as configured")
     if name == "auto":
         name, why = choose_provider(llm, environment)
-    settings = {each: _provider_settings(each) for each in configuration.provider_names()}
+    settings = configuration.provider_settings()
     if name in ("builtin", "replay"):
         yield _without_model(name, why)
     else:
@@ -279,10 +279,6 @@ def _providers(llm: LLMSettings, environment: Mapping[str, str]) -> Iterable[Che
             local = reach(values, environment, timeout_s=1.0)
             if local.answer in ("answers", "doubtful"):
                 yield _reached(local)
-
-
-def _provider_settings(name: str) -> LLMSettings:
-    return configuration.composed([f"llm={name}", f"llm.provider={name}"]).llm
 
 
 def _without_model(name: str, why: str) -> Check:

@@ -174,7 +174,7 @@ class Hub:
         if not self._token:
             raise ConfigurationError(f"--push needs a token of huggingface.co: {LOGIN}.")
         try:
-            self._hub.utils.validate_repo_id(repository)
+            import_module("huggingface_hub.utils").validate_repo_id(repository)
         except ValueError:
             raise ConfigurationError(
                 f"--push is {repository!r}, but it should be a name as in USER/MODEL."
@@ -186,7 +186,7 @@ class Hub:
 
         Args:
             folder: that was exported.
-            private: of a repository that is made.
+            private: of a repository that is made; False leaves it to the account.
 
         Returns:
             The address of the model.
@@ -196,7 +196,7 @@ class Hub:
         """
         api = self._hub.HfApi(token=self._token)
         try:
-            made = api.create_repo(self.repository, private=private, exist_ok=True)
+            made = api.create_repo(self.repository, private=private or None, exist_ok=True)
             api.upload_folder(
                 repo_id=self.repository,
                 folder_path=str(folder),

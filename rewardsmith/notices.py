@@ -12,7 +12,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -31,7 +30,14 @@ def kept_off(keep: Callable[[str], None] | None = None) -> Iterator[None]:
         return
     known: set[str] = set()
 
-    def take(message: Any, category: type[Warning], filename: str, lineno: int, *_: Any) -> None:
+    def take(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: object = None,
+        line: str | None = None,
+    ) -> None:
         said = _COLOUR.sub("", " ".join(str(message).split()))
         text = f"{said} ({category.__name__}, {Path(filename).name}:{lineno})"
         if keep is not None and text not in known:

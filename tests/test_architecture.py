@@ -19,13 +19,15 @@ LAYERS = [
     {"headline", "video"},
     {"summary"},
     {"loop", "config"},
+    {"words", "progress"},
     {"console", "doctor", "export", "inspection", "metrics", "replaying"},
     {"page", "tracking"},
+    {"assembly"},
     {"cli"},
     {"commands"},
     {"__main__"},
 ]
-WITHIN_A_LAYER = {("training", "evaluation")}
+WITHIN_A_LAYER = {("training", "evaluation"), ("words", "progress")}
 CORNERS = {
     "torch": {
         "training/sb3_worker.py",

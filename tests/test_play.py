@@ -151,5 +151,15 @@ def test_what_is_not_there_is_one_sentence(
     assert sentence in refused(run.root, *arguments)
 
 
+def test_a_run_whose_record_masks_a_secret_is_played(
+    tmp_path: Path, filmed: list[tuple[Subject, dict[str, Any]]]
+) -> None:
+    secret = "+llm.parameters.extra_headers.authorization=sk-123456789"
+    run = films.make_run(tmp_path, PointReachEnv(), "env=point", secret)
+    assert "sk-123456789" not in run.config_file.read_text()
+    assert play(run.root, "--record").exit_code == 0
+    assert len(filmed) == 1
+
+
 def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
     assert "there is no run (no config.yaml) in it" in refused(tmp_path, "--record")

@@ -124,7 +124,9 @@ def test_a_gif_is_made_where_ffmpeg_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reports: list[Any]
 ) -> None:
     monkeypatch.setattr(worker, "has_ffmpeg", lambda: False)
-    value = worker.record(payload(tmp_path, "env=point", always_gif=False), reports.append)
+    value = worker.record(
+        payload(tmp_path, "env=point", always_gif=False, algorithm="SAC"), reports.append
+    )
     assert value["mp4"] is None
     assert frames(Path(value["gif"])).shape[1:3] == (360, 320)
     assert reports == [{"rendered": True}]

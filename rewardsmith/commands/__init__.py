@@ -30,10 +30,7 @@ app.command(
 )(run)
 for _command in (tasks, check, report, compare, watch, play, replay, export, doctor):
     app.command()(_command)
-COMMANDS = (
-    *("run", "tasks", "check", "report", "compare"),
-    *("watch", "play", "replay", "export", "doctor"),
-)
+COMMANDS = tuple(item.callback.__name__ for item in app.registered_commands if item.callback)
 
 
 def main() -> None:

@@ -53,7 +53,7 @@ def play(
     with one_sentence():
         _check_file(file, record)
         folder = RunDirectory.open(run, "RUN")
-        settings = configuration.resumed(folder.config_file, folder.earlier_overrides())
+        settings = configuration.recorded(folder.config_file, folder.earlier_overrides())
         subject = _subject(folder, settings, candidate, seed_number, trust)
         count = episodes or settings.video.episodes or 1
         settings = settings.model_copy(

@@ -64,8 +64,8 @@ def _run_again(recorded: RunDirectory) -> RunDirectory:
         ResultsError: it made no run.
         RewardsmithError: whatever else ends a run.
     """
-    from rewardsmith import cli
     from rewardsmith import config as configuration
+    from rewardsmith.assembly import Beginning, carry_out
     from rewardsmith.console import Console
     from rewardsmith.llm.keys import take_environment
     from rewardsmith.replaying import replay_settings
@@ -74,7 +74,7 @@ def _run_again(recorded: RunDirectory) -> RunDirectory:
     planned = configuration.planned_iterations(recorded.config_file)
     environment = take_environment(Path.cwd())
     try:
-        cli.carry_out(settings, environment, console, "from its record", planned=planned)
+        carry_out(Beginning(settings, environment, "from its record", planned=planned), console)
     except KeyboardInterrupt:
         raise Interrupted("stopped; nothing was compared.") from None
     if console.run is None:

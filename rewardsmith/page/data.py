@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import math
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,17 +18,13 @@ from rewardsmith.page.budget import fit
 from rewardsmith.page.candidates import entries, finished_trials, rows
 from rewardsmith.page.curves import curves
 from rewardsmith.page.progress import Progress
+from rewardsmith.page.standing import log_lines, standing
 from rewardsmith.results import RunDirectory
 from rewardsmith.search.base import rank
 from rewardsmith.types import Trial
 
 MOST_VIDEO = 2_000_000
 """Characters that a video may take in the page."""
-LOG_BYTES = 12_000
-"""Of the end of ``log.txt``."""
-LOG_LINES = 60
-QUIET_S = 180
-"""Without an event for so long, a run that should be going on is said to be quiet."""
 
 
 def collect(
@@ -53,13 +48,13 @@ def collect(
     config = configuration.recorded_values(run.config_file, run.earlier_overrides())
     progress = progress or Progress.read(read_text(run.metrics_file))
     trials = finished_trials(run)
-    found = rows(
-        run, entries(run, trials, progress), _get(config, "training", "total_timesteps") or 1, full
-    )
-    log = _log(run)
-    state = _state(run, record, summary, progress, log)
-    best = _best(summary, trials) if state["name"] != "running" or not progress.best else None
-    best = best or next(iter(_labels(rank(trials))), None)
+    budget = _get(config, "training", "total_timesteps") or 1
+    found = rows(run, entries(run, trials, progress), budget, texts=full)
+    log = log_lines(run)
+    state = standing(run, record, summary, progress, log)
+    if state["name"] == "running":
+        summary = {}  # that of its first part, if it was resumed
+    best = _best(summary, trials) or next(iter(_labels(rank(trials))), None)
     data = {
         "schema": 1,
         "title": run.root.resolve().name,
@@ -77,10 +72,7 @@ def collect(
         "cost": _cost(config, record, summary, progress),
         "config": read_text(run.config_file),
         "versions": _versions(record),
-        "sandbox": {
-            "layers": [name.replace("_", " ") for name in record.get("sandbox_layers", [])],
-            "weaker": bool(record.get("sandbox_allow_weaker")),
-        },
+        "sandbox": _sandbox(record),
         "texts": _texts(run, found) if full else {},
         "video": _video(run) if full else None,
         "log": log,
@@ -143,60 +135,6 @@ def _kind(trials: Sequence[Trial], summary: dict[str, Any], found: Sequence[dict
     looks = [row["curves"] for row in found if row["curves"]]
     blind = looks and all(value is None for item in looks for value in item["success"])
     return "return" if blind else "success"
-
-
-def _state(
-    run: RunDirectory,
-    record: dict[str, Any],
-    summary: dict[str, Any],
-    progress: Progress,
-    log: Sequence[str],
-) -> dict[str, Any]:
-    error = _error(log)
-    told = progress.last is not None
-    over = progress.finished if told else bool(summary or record.get("finished"))
-    if over:
-        stopped = summary.get("stopped") or progress.stopped
-        name, reason = ("stopped", stopped) if stopped else ("finished", None)
-    elif error is not None:
-        name, reason = "stopped", error
-    elif not told and time.time() - (_modified(run) or 0.0) > QUIET_S:
-        name, reason = "unfinished", None
-    else:
-        name, reason = "running", None
-    last = progress.last or _modified(run)
-    state = {
-        "name": name,
-        "reason": reason,
-        "phase": progress.phase if name == "running" else "",
-        "started": record.get("started"),
-        "finished": record.get("finished") if over else None,
-        "last": last,
-        "now": round(time.time(), 3),
-        "quiet_after": QUIET_S,
-    }
-    state["text"] = words.state(state)
-    return state
-
-
-def _modified(run: RunDirectory) -> float | None:
-    """When the run last wrote to its log, or began."""
-    for file in (run.log_file, run.record_file, run.config_file):
-        if file.exists():
-            return file.stat().st_mtime
-    return None
-
-
-def _error(log: Sequence[str]) -> str | None:
-    """Why a run ended, if that is the last that it said."""
-    last = log[-1] if log else ""
-    _, mark, text = last.partition(" error: ")
-    return text if mark and last[:8].replace(":", "").isdigit() else None
-
-
-def _log(run: RunDirectory) -> list[str]:
-    lines = read_text(run.log_file, LOG_BYTES).splitlines()
-    return [line.rstrip() for line in lines if line.strip()][-LOG_LINES:]
 
 
 def _iteration(
@@ -271,6 +209,11 @@ def _versions(record: dict[str, Any]) -> dict[str, str]:
         "start state": (record.get("environment") or {}).get("start_state"),
     }
     return {name: str(value) for name, value in own.items() if value is not None}
+
+
+def _sandbox(record: dict[str, Any]) -> dict[str, Any]:
+    layers = [name.replace("_", " ") for name in record.get("sandbox_layers", [])]
+    return {"layers": layers, "weaker": bool(record.get("sandbox_allow_weaker"))}
 
 
 def _texts(run: RunDirectory, found: Sequence[dict[str, Any]]) -> dict[str, str]:

@@ -16,7 +16,7 @@ function frame() {
       ["result", "curves", "family", "table"].map((id) => place(id)),
       el("section", { id: "each", "aria-labelledby": "each-title" }, el("h2", { id: "each-title" }, "One by one"), place("each")),
       place("made"), place("log")),
-    el("footer", {}, el("p.hint", {}, "Made by rewardsmith. This page is one file: it needs no network and sends nothing.")),
+    el("footer", {}, el("p.hint", {}, mode === "watch" ? "Made by rewardsmith, on this machine and for this machine alone." : "Made by rewardsmith. This page is one file: it needs no network and sends nothing.")),
   );
 }
 
@@ -26,6 +26,7 @@ const mode = document.documentElement.dataset.mode;
 function show(data) {
   if (!drawn) frame();
   latest = data;
+  document.title = `${data.title} · rewardsmith`;
   keepingPlace(() => {
     const { candidates, best, kind } = data;
     const brief = candidates.map(({ prompt, reply, code, diff, ...row }) => row);

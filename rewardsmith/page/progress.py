@@ -94,6 +94,7 @@ class Progress:
         self.finished, self._retraining = False, False
         self.number, self.of = event.get("number", 0), event.get("of", 0)
         self.phase = "asking for rewards"
+        self.finals = {}
         for index in range(event.get("candidates", 0)):
             self.candidates.setdefault(f"{self.number}/{index}", Going())
 

@@ -5,7 +5,7 @@
 function drawHead(data) {
   const { task, iteration, candidates } = data;
   const facts = [
-    task.id, `iteration ${iteration.number} of ${iteration.of}`, count(candidates.length, "candidate"),
+    task.id, iteration.number > 0 ? `iteration ${iteration.number} of ${iteration.of}` : count(iteration.of, "iteration"), count(candidates.length, "candidate"),
     data.cost.provider && `written by ${data.cost.provider}${data.cost.model ? ` (${data.cost.model})` : ""}`,
     data.cost.seconds && duration(data.cost.seconds),
   ];
@@ -174,10 +174,11 @@ function drawTable(data) {
 }
 
 function tableOf(data, again) {
-  const rows = data.candidates.map((row, place) => ({ ...row, place }));
   const column = COLUMNS.find((item) => item.key === order.key);
-  rows.sort((a, b) => compareValues(column.value(a), column.value(b)) * (order.down ? -1 : 1) || a.place - b.place);
-  rows.sort((a, b) => known(column.value(b)) - known(column.value(a)));  // what has no value comes last either way
+  const all = data.candidates.map((row, place) => ({ ...row, place }));
+  const valued = all.filter((row) => known(column.value(row)));
+  valued.sort((a, b) => compareValues(column.value(a), column.value(b)) * (order.down ? -1 : 1) || a.place - b.place);
+  const rows = [...valued, ...all.filter((row) => !known(column.value(row)))];  // without a value last, either way
   const range = rangeOf(rows.map((row) => row.fitness), data.kind);
   const head = COLUMNS.flatMap((item) => {
     const sorted = item.key === order.key ? (order.down ? "descending" : "ascending") : "none";
@@ -191,16 +192,15 @@ function tableOf(data, again) {
   });
   const body = rows.map((row) => el(`tr${row.label === data.best ? ".winner" : ""}`, {},
     el("th", { scope: "row" }, row.label === data.best ? "★ " : "", el("a", { href: `#${anchor(row.label)}`, id: `row-${anchor(row.label)}`, onclick: (event) => { event.preventDefault(); jump(row.label); } }, row.label)),
-    td(row.status === "training" ? el("progress", { value: row.progress, max: 1, "aria-label": `progress of ${row.label}` }) : row.status === "ok" ? "ok" : `${spaced(row.status)}${row.fault && ![row.fault.status, "behavioural_duplicate", "static_duplicate"].includes(row.fault.reason) ? ` (${spaced(row.fault.reason)})` : ""}`),
+    td(row.status === "training" ? el("progress", { value: row.progress, max: 1, "aria-label": `progress of ${row.label}` }) : row.status === "ok" ? "ok" : `${spaced(row.status)}${row.fault && ![row.fault.status, "behavioural_duplicate", "static_duplicate"].includes(row.fault.reason) ? ` (${spaced(row.fault.reason)})` : ""}`, { class: row.fault && "words" }),
     td(interval(row.fitness, data.kind), { class: "nowrap" }), td(bar(row.fitness, range, row.label === data.best)),
     td(row.parents.join(", ") || "–", { class: "nowrap" }),
-    td(row.alarms.map((alarm) => alarm.name).join(", ") || "–"),
+    td(row.alarms.map((alarm) => alarm.name).join(", ") || "–", { class: row.alarms.length > 1 && "words" }),
     number(row.attempts), number(row.timesteps ? whole(row.timesteps) : "–"), number(row.seconds ? duration(row.seconds) : "–")));
   return table("candidates-table", "All candidates, on the episodes that they were ranked by", head, body);
 }
 
 function compareValues(a, b) {
-  if (!known(a) || !known(b)) return 0;
   return typeof a === "string" ? a.localeCompare(b, "en", { numeric: true }) : a - b;
 }
 

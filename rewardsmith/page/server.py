@@ -74,7 +74,7 @@ class PageServer(ThreadingHTTPServer):
     def server_bind(self) -> None:
         """Bind, without asking a name server who we are."""
         TCPServer.server_bind(self)
-        self.server_name, self.server_port = self.server_address[0], self.server_address[1]
+        self.server_name, self.server_port = ADDRESS, int(self.server_address[1])
 
     @property
     def url(self) -> str:

@@ -20,7 +20,7 @@ function drawTree(data) {
   const rows = data.candidates;
   const columns = [...new Set(rows.map((row) => row.iteration))].sort((a, b) => a - b);
   const places = new Map();
-  const across = columns.length > 4 ? 178 : 240;
+  const across = columns.length > 4 || innerWidth < 700 ? 168 : 240;
   const heights = columns.map((iteration, column) => {
     const members = rows.filter((row) => row.iteration === iteration);
     members.forEach((row, index) => places.set(row.label, {

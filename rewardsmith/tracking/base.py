@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rewardsmith import config as configuration
-from rewardsmith.console import cost_text
 from rewardsmith.headline import Entrant
 from rewardsmith.llm.keys import find_secrets, scrub
 from rewardsmith.llm.types import Usage
@@ -20,6 +19,7 @@ from rewardsmith.summary import Result, headline_rows
 from rewardsmith.tracking.curves import SuccessCurves
 from rewardsmith.tracking.tensorboard import HParams
 from rewardsmith.types import Candidate, Fitness, Trial
+from rewardsmith.words import cost_text
 
 COLUMNS = ("name", "fitness", "iqm", "normalised", "better", "scores")
 """Of the headline table, see `rewardsmith.summary.headline_rows`."""

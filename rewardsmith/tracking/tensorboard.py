@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rewardsmith.files import write_whole
 from rewardsmith.headline import Entrant
 from rewardsmith.llm.types import Usage
 from rewardsmith.results import RunDirectory
@@ -16,6 +19,7 @@ from rewardsmith.types import Candidate, Trial
 
 Value = str | float
 FITNESS, HEADLINE = "result/fitness", "result/headline"
+_COUNTER = itertools.count()
 
 
 class HParams:
@@ -101,13 +105,24 @@ class HParams:
 
 
 def _write_events(folder: Path, step: int, values: Sequence[Any]) -> None:
+    """Write a file of events, whole.
+
+    TensorBoard reads a folder's files in the order of their names, and the last one counts; its own
+    writer's names lose that order within a second.
+    """
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
-    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+    from tensorboard.summary.writer.record_writer import RecordWriter
 
-    writer = EventFileWriter(str(folder))
-    writer.add_event(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
-    writer.close()
+    now, content = time.time(), io.BytesIO()
+    writer = RecordWriter(content)
+    for event in (
+        Event(wall_time=now, file_version="brain.Event:2"),
+        Event(wall_time=now, step=step, summary=Summary(value=values)),
+    ):
+        writer.write(event.SerializeToString())
+    name = f"events.out.tfevents.{int(now):010d}.{next(_COUNTER):06d}.hparams"
+    write_whole(folder / name, content.getvalue())
 
 
 def _number(value: float | None) -> Value:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gymnasium
 
 
@@ -12,7 +14,7 @@ def follow(env: gymnasium.Env) -> None:
     stays at the start. This one keeps its distance and angles, and follows the body that ``track``
     is mounted on. Other environments are left as they are, and so is a camera that was chosen.
     """
-    renderer = getattr(env.unwrapped, "mujoco_renderer", None)
+    renderer: Any = getattr(env.unwrapped, "mujoco_renderer", None)
     if getattr(renderer, "camera_id", None) != -1:
         return
     import mujoco

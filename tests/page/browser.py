@@ -25,7 +25,8 @@ FLAGS = (
     "--disable-sync",
     "--hide-scrollbars",
 )
-PATIENCE_S = 60
+PATIENCE_S = 120
+"""For a page; machines that run tests can be very busy."""
 
 
 class Browser:
@@ -119,6 +120,7 @@ def open_browser() -> Iterator[Browser]:
     driver = webdriver.Chrome(options=options, service=Service(DRIVER))
     try:
         driver.set_page_load_timeout(PATIENCE_S)
+        driver.set_script_timeout(PATIENCE_S)
         yield Browser(driver)
     finally:
         driver.quit()

@@ -61,7 +61,9 @@ def test_every_answer_says_that_it_is_not_to_be_kept_framed_or_read_elsewhere(
 
 def test_the_header_allows_what_the_page_allows_itself(server: PageServer) -> None:
     answer = request(server)
-    own = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', answer.read().decode())
+    own = re.search(
+        r'http-equiv="Content-Security-Policy" content="([^"]+)"', answer.read().decode()
+    )
     assert own is not None
     allowed = own[1].replace("&#39;", "'")
     assert answer.headers["Content-Security-Policy"] == f"{allowed}; frame-ancestors 'none'"
@@ -107,7 +109,8 @@ def test_nothing_can_be_sent(server: PageServer, method: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/config.yaml", "/../config.yaml", "/%2e%2e/config.yaml", "/events/", "//config.yaml", "*"]
+    "path",
+    ["/config.yaml", "/../config.yaml", "/%2e%2e/config.yaml", "/events/", "//config.yaml", "*"],
 )
 def test_no_file_of_the_run_can_be_asked_for(server: PageServer, path: str) -> None:
     assert request(server, path).status == 404
@@ -160,7 +163,9 @@ def test_a_run_that_is_removed_is_told(server: PageServer, run: RunDirectory) ->
     events.close()
 
 
-def test_a_torn_line_is_passed_over_until_it_is_whole(server: PageServer, run: RunDirectory) -> None:
+def test_a_torn_line_is_passed_over_until_it_is_whole(
+    server: PageServer, run: RunDirectory
+) -> None:
     ask(run)
     events = Events(server)
     events.next()
@@ -247,7 +252,7 @@ def test_numbers_that_json_does_not_know_are_trouble_rather_than_a_broken_page(
     run: RunDirectory,
 ) -> None:
     snapshot = Feed(run, lambda: {"fitness": float("nan")}).latest()
-    assert snapshot.event.startswith(b"event: trouble\ndata: \"The run cannot be read (ValueError")
+    assert snapshot.event.startswith(b'event: trouble\ndata: "The run cannot be read (ValueError')
 
 
 def test_the_next_free_port_is_taken_unless_one_was_chosen(

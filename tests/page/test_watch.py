@@ -16,7 +16,6 @@ import pytest
 
 from rewardsmith.metrics import Metrics
 from rewardsmith.page.server import PORT
-from rewardsmith.results import RunDirectory
 from tests.page.browser import Browser
 from tests.page.served import ask, begin_run, served
 from tests.runs import ROOT, SMALL, environment, start

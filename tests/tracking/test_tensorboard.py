@@ -22,7 +22,7 @@ from tests.conftest import load_settings
 from tests.runs import environment
 from tests.test_loop import Run
 
-QUERY = {
+QUERY: dict[str, Any] = {
     "experimentName": "",
     "allowedStatuses": ["STATUS_SUCCESS", "STATUS_RUNNING", "STATUS_UNKNOWN"],
     "colParams": [],
@@ -56,10 +56,10 @@ def tensorboard(folder: Path) -> Iterator[str]:
         process.communicate()
 
 
-def ask(address: str, path: str, **body: Any) -> Any:
+def ask(address: str, path: str, body: dict[str, Any]) -> Any:
     request = urllib.request.Request(
         f"{address}/data/plugin/hparams/{path}",
-        data=json.dumps({**QUERY, **body}).encode(),
+        data=json.dumps(body).encode(),
         headers={"Content-Type": "application/json"},
     )
     with urllib.request.urlopen(request, timeout=60) as answer:
@@ -75,16 +75,13 @@ def test_the_hparams_tab_lists_each_candidate_with_its_fitness(
     run = Run(tmp_path, point_task, sandbox, listener=HParams(directory, settings))
     Run(tmp_path, point_task, sandbox, listener=HParams(directory, settings))  # gone on with
     with tensorboard(directory.tensorboard) as address:
-        metrics = [
-            {"metric": {"tag": tag, "group": ""}, "includeInResult": True}
-            for tag in (FITNESS, HEADLINE)
-        ]
         end = time.monotonic() + 60  # it reads the files in the background
         groups: list[Any] = []
         while len(groups) < 4 and time.monotonic() < end:
             time.sleep(0.2)
-            groups = ask(address, "session_groups", colParams=metrics).get("sessionGroups", [])
-        experiment = ask(address, "experiment")
+            found = ask(address, "session_groups", QUERY)
+            groups = found.get("sessionGroups", [])
+        experiment = ask(address, "experiment", {"experimentName": ""})
     assert {item["displayName"] for item in experiment["metricInfos"]} == {
         "fitness",
         "from scratch",
