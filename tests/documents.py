@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -129,7 +131,11 @@ class Workshop:
         """Run a line to its end, with `more` appended to it."""
         if line not in self.done:
             process = self.start(f"{line} {more}")
-            out, err = process.communicate(timeout=400)
+            try:
+                out, err = process.communicate(timeout=550)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
             self.done[line] = subprocess.CompletedProcess(line, process.returncode, out, err)
         return self.done[line]
 
