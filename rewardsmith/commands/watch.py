@@ -26,7 +26,7 @@ def watch(
     ] = None,
     open_page: Annotated[bool, typer.Option("--open", help="open it in the browser")] = False,
 ) -> None:
-    """Show a run as it happens, on a page for this machine alone; Ctrl-C ends it."""
+    """Show a run as it happens on a page, for this machine alone."""
     try:
         with one_sentence():
             _serve(run, port, open_page)
