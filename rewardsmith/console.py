@@ -47,7 +47,8 @@ from rewardsmith.words import (
 
 LABEL_WIDTH = 10
 SILENCE_S = 60.0
-"""Without a terminal, how long nothing is said of a training."""
+SILENCE_SHARE = 0.1
+"""Without a terminal, how long nothing is said of a training; of long runs, this share of their time."""
 REASONS = 4
 """Most sentences on why nothing could be trained."""
 SHOWN = 5
@@ -67,7 +68,7 @@ class Console:
         self._live: Live | None = None
         self._lines: dict[str, Line] = {}
         self._trials: dict[str, Trial] = {}
-        self._told = time.monotonic()
+        self._started = self._told = time.monotonic()
         self._title = ""
         self._cost = ""
         self._budget = 1
@@ -215,9 +216,13 @@ class Console:
         line.advance(data["timesteps"], late=point is not None)
         if point and line.look(point) == self._trainings:
             self.note(f"  {candidate.label} {line.text(point['timesteps'], self._budget)}")
-        if self._live is None and time.monotonic() - self._told > SILENCE_S:
+        if self._live is None and self._silent_for_long():
             self.say(f"  {summary_text(self._lines.values(), self._budget)}")
         self._draw()
+
+    def _silent_for_long(self) -> bool:
+        now = time.monotonic()
+        return now - self._told > max(SILENCE_S, SILENCE_SHARE * (now - self._started))
 
     def evaluated(self, trial: Trial, usage: Usage) -> None:
         """A candidate is finished."""

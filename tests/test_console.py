@@ -47,6 +47,7 @@ def test_without_a_terminal_a_long_training_is_not_silent(
     console.progressed(Candidate(1, 1, None), point(750, 0.5, 2.0))
     assert "750" not in capsys.readouterr().out
     monkeypatch.setattr("rewardsmith.console.SILENCE_S", -1.0)
+    monkeypatch.setattr("rewardsmith.console.SILENCE_SHARE", -1.0)
     console.progressed(Candidate(1, 1, None), {"timesteps": 900})
     assert capsys.readouterr().out == "  900/1,500 steps, success 0.25 to 0.50\n"
 
