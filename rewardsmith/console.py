@@ -47,8 +47,9 @@ from rewardsmith.words import (
 
 LABEL_WIDTH = 10
 SILENCE_S = 60.0
+"""Without a terminal, how long nothing is said of a training."""
 SILENCE_SHARE = 0.1
-"""Without a terminal, how long nothing is said of a training; of long runs, this share of their time."""
+"""The same, as a share of the time that a long run has taken so far."""
 REASONS = 4
 """Most sentences on why nothing could be trained."""
 SHOWN = 5
