@@ -19,7 +19,7 @@ def compare(
         typer.Option(help="file to write; default: comparison.html beside the first run"),
     ] = None,
 ) -> None:
-    """Set runs side by side on one page: what won, how soon, what it took."""
+    """Set runs side by side on one page: what won, and what it took."""
     with one_sentence():
         from rewardsmith.page.write import write_comparison
 

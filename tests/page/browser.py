@@ -23,6 +23,7 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--force-prefers-reduced-motion",  # or a click lands where the page is still scrolling
     "--hide-scrollbars",
 )
 PATIENCE_S = 120
@@ -66,7 +67,7 @@ class Browser:
             {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500},
         )
 
-    def scheme(self, name: str, reduced_motion: bool = False) -> None:
+    def scheme(self, name: str, reduced_motion: bool = True) -> None:
         """Prefer ``light`` or ``dark``."""
         motion = "reduce" if reduced_motion else "no-preference"
         features = [
