@@ -39,6 +39,15 @@ FETCH_COLUMNS = {
 }
 
 
+LONGEST = ("test_run.py", "test_docs.py")
+"""Begun first, or one of two processes would sit idle while the other works through them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest before the others."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Keep what JAX compiles from one session to the next, but out of the user's own cache."""
     cache = getattr(config, "cache", None)  # None with -p no:cacheprovider
