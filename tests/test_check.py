@@ -101,7 +101,9 @@ def test_seed_rewards_are_trained_recorded_and_compared_with(tmp_path: Path) -> 
     assert second["fault"]["reason"] == "static_duplicate"
     assert "candidate 1/0" in second["fault"]["message"]
     assert summary(run)["screens"]["static_duplicate"] == 1
-    assert "duplicate: It is the same code as that of candidate 1/0" in result.stdout
+    assert "1/1 duplicate" in result.stdout
+    log = (run / "log.txt").read_text()
+    assert "duplicate: It is the same code as that of candidate 1/0" in log
 
     mine.write_text("nothing of use by now")
     again.unlink()

@@ -83,6 +83,13 @@ def is_refused(shop: Workshop, line: str) -> None:
     assert len(said) == 1, said
 
 
+def finds_no_server(shop: Workshop, line: str) -> None:
+    """Nobody listens here: the run says so, and ends without a result."""
+    ended = shop.run(line, f"{TINY} llm.max_retries=0 experiment.iterations=1")
+    assert ended.returncode == 1, f"{ended.stdout[-2000:]}\n{ended.stderr[-2000:]}"
+    assert "cannot be reached" in ended.stdout
+
+
 def is_planned(shop: Workshop, line: str) -> None:
     """All but the training: Hydra reads the line, the values are checked, the task is built."""
     values = yaml.safe_load(shop.succeed(line, "--cfg job --resolve"))
@@ -154,7 +161,8 @@ TREATMENTS: tuple[tuple[str, Treatment], ...] = (
     (r"(python -m )?rewardsmith play .*--record\b", plays),
     # the command line of a run
     (r"python gen\.py (--help|.*--cfg job)$", ends_well),
-    (r".*llm\.provider=\W?(openai|groq|ollama|compatible|lab)\b", is_refused),
+    (r".*llm\.provider=\W?(ollama|compatible)\b", finds_no_server),
+    (r".*llm\.provider=\W?(openai|groq|lab)\b", is_refused),
     (r"python gen\.py experiment\.resume=", goes_on),
     (r"python gen\.py --multirun ", is_swept),
     (r"python gen\.py$", designs),
