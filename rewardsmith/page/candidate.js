@@ -13,17 +13,7 @@ function drawCandidate(row, data) {
     row.fitness && bar(row.fitness, rangeOf(data.candidates.map((item) => item.fitness), data.kind), best),
     row.alarms.length > 0 && el("span.chip.alarm", {}, count(row.alarms.length, "alarm")),
   );
-  const node = el("details.candidate", { id, open: open.has(id) }, summary);
-  const draw = () => {
-    if (node.open && node.children.length === 1) node.append(drawBody(row, data, id));
-  };
-  node.addEventListener("toggle", () => {
-    if (node.open) open.add(id);
-    else open.delete(id);
-    draw();
-  });
-  draw();
-  return node;
+  return unfolding("details.candidate", id, summary, () => drawBody(row, data, id));
 }
 
 function chip(row, data) {

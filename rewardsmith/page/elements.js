@@ -113,7 +113,12 @@ function section(id, title, ...children) {
 /* Texts of any length, folded; `open` remembers which are open. */
 const open = new Set();
 function fold(id, title, content, name = "") {
-  const node = el(`details.fold${name}`, { id, open: open.has(id) }, el("summary", {}, title));
+  return unfolding(`details.fold${name}`, id, el("summary", {}, title), content);
+}
+
+/* A <details> whose content is made when it is first opened. */
+function unfolding(kind, id, summary, content) {
+  const node = el(kind, { id, open: open.has(id) }, summary);
   const draw = () => {
     if (node.open && node.children.length === 1) node.append(content());
   };
