@@ -125,11 +125,18 @@ def test_a_shell_completes_commands_tasks_and_runs(tmp_path: Path) -> None:
     assert "elsewhere/reach" in complete(tmp_path, "replay", "")
 
 
-def test_completion_can_be_shown_for_a_shell(tmp_path: Path) -> None:
-    shown = python_m(tmp_path, "--show-completion", "bash")
+def test_completion_can_be_shown_for_the_shell_that_asks(tmp_path: Path) -> None:
+    shown = subprocess.run(
+        ["bash", "-c", '"$0" -m rewardsmith --show-completion; exit $?', sys.executable],
+        cwd=tmp_path,
+        env=environment(PYTHONPATH=str(ROOT)),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert "_REWARDSMITH_COMPLETE=complete_bash" in shown.stdout, shown.stderr
 
 
-def test_every_command_is_known_to_python_m() -> None:
-    names = {item.callback.__name__ for item in commands.app.registered_commands if item.callback}
-    assert names == set(commands.COMMANDS)
+def test_python_m_takes_every_command_for_one() -> None:
+    asked = "run tasks check report compare watch play replay export doctor"
+    assert set(commands.COMMANDS) == set(asked.split())
