@@ -18,7 +18,7 @@ from rewardsmith.files import write_whole
 from rewardsmith.llm.keys import find_secrets, scrub
 from rewardsmith.results import RunDirectory
 from rewardsmith.settings import Settings
-from rewardsmith.summary import hub_text, interval_text, read_summary
+from rewardsmith.summary import hub_text, interval_text
 from rewardsmith.types import Fitness
 
 TOKEN = "HF_TOKEN"
@@ -66,7 +66,7 @@ def _check_run(run: RunDirectory) -> None:
 
 def _contents(run: RunDirectory, settings: Settings, repository: str) -> dict[str, str | bytes]:
     """The files by name; ``replay.mp4`` is what the Hub plays on the page of a model."""
-    summary, record = read_summary(run.summary_file), run.read_record()
+    summary, record = run.read_summary() or {}, run.read_record()
     versions = {name: record.get(name) for name in ("rewardsmith", "python", "versions")}
     video = run.best_video.is_file()
     contents: dict[str, str | bytes] = {
@@ -93,7 +93,7 @@ def _card(
         repository=repository,
         algorithm=training.algorithm,
         module=_module(training.algorithm),
-        env_id=_short(settings.env.id),
+        env_id=settings.env.short_id,
         video=video,
     )
     card = run.card_file.read_text(encoding="utf-8").strip()
@@ -101,7 +101,7 @@ def _card(
 
 
 def _metadata(run: RunDirectory, settings: Settings, summary: dict[str, Any]) -> dict[str, Any]:
-    env_id = _short(settings.env.id)
+    env_id = settings.env.short_id
     metadata: dict[str, Any] = {
         "library_name": "stable-baselines3",
         "pipeline_tag": "reinforcement-learning",
@@ -145,11 +145,6 @@ def _module(algorithm: str) -> str:
     """Where an algorithm is imported from; without importing it, which takes seconds."""
     own = ("A2C", "DDPG", "DQN", "PPO", "SAC", "TD3")
     return "stable_baselines3" if algorithm in own else "sb3_contrib"
-
-
-def _short(env_id: str) -> str:
-    """An id without the module that registers it."""
-    return env_id.rpartition(":")[2]
 
 
 class Hub:

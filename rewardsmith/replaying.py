@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from rewardsmith.config import recorded
 from rewardsmith.errors import ResultsError
-from rewardsmith.evaluation import merge
 from rewardsmith.results import RunDirectory
 from rewardsmith.search.base import rank
 from rewardsmith.settings import Settings
-from rewardsmith.summary import read_summary
+from rewardsmith.summary import final_trials
 from rewardsmith.types import Fitness, Trial
 
 REPLAY = "rewardsmith.llm.replay.ReplayProvider"
@@ -60,26 +58,6 @@ def replay_settings(run: RunDirectory) -> Settings:
     )
 
 
-def final_trials(run: RunDirectory) -> list[Trial]:
-    """All candidates of a run with what they came to in the end, races included."""
-    trials = {trial.candidate.label: trial for trial in run.read_trials()}
-    for number in sorted({trial.candidate.iteration for trial in trials.values()}):
-        for turn in itertools.count(1):
-            more = run.read_race(number, turn)
-            if more is None:
-                break
-            for item in more:
-                label = item.candidate.label
-                trials[label] = _with_more(trials[label], item)
-    return list(trials.values())
-
-
-def _with_more(trial: Trial, more: Trial) -> Trial:
-    before = trial.evaluation
-    kind = before.fitness.kind if before.fitness is not None else "success"
-    return Trial(trial.candidate, merge(kind, before, more.evaluation))
-
-
 def differences(recorded: RunDirectory, replayed: RunDirectory) -> list[Difference]:
     """What a replay came to otherwise: order, winner, and every number of the result.
 
@@ -98,7 +76,7 @@ def _compare(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Di
 
 def _outcome(run: RunDirectory) -> dict[str, str]:
     """What a run came to, by what it is."""
-    trials, summary = final_trials(run), read_summary(run.summary_file)
+    trials, summary = final_trials(run), run.read_summary() or {}
     best = summary.get("best") or {}
     return {
         ORDER: " ".join(trial.candidate.label for trial in rank(trials)),

@@ -471,10 +471,12 @@ class RunDirectory:
         if not self.summary_file.exists():
             return None
         try:
-            summary: dict[str, Any] = json.loads(self.summary_file.read_text(encoding="utf-8"))
-            return summary
+            summary = json.loads(self.summary_file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ResultsError(f"{self.summary_file} cannot be read: {error}.") from None
+        if not isinstance(summary, dict):
+            raise ResultsError(f"{self.summary_file} is damaged: it holds no object.")
+        return summary
 
     def read_texts(self, iteration: int) -> dict[str, str]:
         """Read an iteration's prompt and reflection, as far as they are there."""

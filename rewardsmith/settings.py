@@ -125,6 +125,11 @@ class EnvSettings(_Settings):
     budget: dict[str, NonNegativeInt] = {}
     tuned: dict[str, Any] = {}
 
+    @property
+    def short_id(self) -> str:
+        """The id without the module that registers it."""
+        return self.id.rpartition(":")[2]
+
     @field_validator("name", mode="before")
     @classmethod
     def _folder_name(cls, name: Any) -> Any:

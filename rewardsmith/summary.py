@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import jinja2
 
-from rewardsmith.errors import ProviderError, ResultsError
-from rewardsmith.evaluation import training_seed
+from rewardsmith.errors import ProviderError
+from rewardsmith.evaluation import merge, training_seed
 from rewardsmith.headline import WINNER, Entrant, human_normalised, improvement
 from rewardsmith.llm.types import Usage
+from rewardsmith.results import RunDirectory
 from rewardsmith.search.alarms import find_alarms
 from rewardsmith.search.reflection import block
 from rewardsmith.search.screens import savings
@@ -170,19 +169,25 @@ def card(result: Result, settings: Settings, task: Task, by: str) -> str:
     )
 
 
-def read_summary(file: Path) -> dict[str, Any]:
-    """Read what `summarize` gave.
+def final_trials(run: RunDirectory) -> list[Trial]:
+    """All finished candidates of a run, with what their races found.
 
     Raises:
-        ResultsError: the file is damaged.
+        ResultsError: a file is damaged.
     """
-    try:
-        summary = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ResultsError(f"{file} cannot be read: {error}.") from None
-    if not isinstance(summary, dict):
-        raise ResultsError(f"{file} is damaged: it holds no object.")
-    return summary
+    trials = run.read_trials()
+    for number in sorted({trial.candidate.iteration for trial in trials}):
+        for race in run.read_races(number):
+            found = {item.candidate.label: item.evaluation for item in race}
+            trials = [_with_more(trial, found.get(trial.candidate.label)) for trial in trials]
+    return trials
+
+
+def _with_more(trial: Trial, more: Evaluation | None) -> Trial:
+    fitness = trial.evaluation.fitness
+    if more is None or fitness is None:
+        return trial
+    return replace(trial, evaluation=merge(fitness.kind, trial.evaluation, more))
 
 
 def hub_text(**values: Any) -> str:

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from rewardsmith.replaying import changed_versions, differences, final_trials, replay_settings
+from rewardsmith.replaying import changed_versions, differences, replay_settings
 from rewardsmith.results import RunDirectory
 from rewardsmith.search.base import rank
+from rewardsmith.summary import final_trials
 from rewardsmith.tasks.task import Task
 from tests.runs import ROOT, SMALL, environment, generate, summary
 from tests.test_loop import Run

@@ -38,7 +38,7 @@ def _list_tasks() -> None:
         table.add_column(title, no_wrap=title != "what is wanted")
     names = configuration.task_names()
     for name, env in zip(names, configuration.task_settings(names), strict=True):
-        ids = [escape(_short(env.id))] if wide else []
+        ids = [escape(env.short_id)] if wide else []
         table.add_row(name, *ids, escape(env.description.strip()))
     console.print(table)
     console.print(
@@ -58,7 +58,7 @@ def _show_task(name: str) -> None:
     task = build_task(env)
     console = Console()
     for title, text in (
-        (name, _short(env.id)),
+        (name, env.short_id),
         ("wanted", env.description.strip()),
         ("success", (env.success or "as the environment reports it").strip()),
         ("action", task.action),
@@ -71,8 +71,3 @@ def _show_task(name: str) -> None:
         table.add_row(item.name, item.shape, escape(item.unit or "–"), escape(item.meaning))
     console.print()
     console.print(table)
-
-
-def _short(env_id: str) -> str:
-    """An id without the module that registers it."""
-    return env_id.rpartition(":")[2]

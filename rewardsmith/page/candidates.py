@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from rewardsmith.evaluation import merge
 from rewardsmith.llm.exchanges import read_messages
 from rewardsmith.page.code import MOST_CHARACTERS, coloured, cut, difference
 from rewardsmith.page.curves import curves
@@ -29,27 +28,6 @@ class Entry:
     candidate: Candidate
     evaluation: Evaluation | None
     going: Going | None
-
-
-def finished_trials(run: RunDirectory) -> list[Trial]:
-    """All finished candidates, with what their races found.
-
-    Raises:
-        ResultsError: a file is damaged.
-    """
-    trials = run.read_trials()
-    for number in sorted({trial.candidate.iteration for trial in trials}):
-        for race in run.read_races(number):
-            found = {item.candidate.label: item.evaluation for item in race}
-            trials = [_with_more(trial, found.get(trial.candidate.label)) for trial in trials]
-    return trials
-
-
-def _with_more(trial: Trial, more: Evaluation | None) -> Trial:
-    fitness = trial.evaluation.fitness
-    if more is None or fitness is None:
-        return trial
-    return replace(trial, evaluation=merge(fitness.kind, trial.evaluation, more))
 
 
 def entries(run: RunDirectory, trials: Sequence[Trial], progress: Progress) -> list[Entry]:

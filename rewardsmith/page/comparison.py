@@ -9,10 +9,10 @@ from typing import Any
 from urllib.parse import quote
 
 from rewardsmith import config as configuration
-from rewardsmith.page.candidates import finished_trials
 from rewardsmith.page.data import clean, collect
 from rewardsmith.results import RunDirectory
 from rewardsmith.search.base import rank
+from rewardsmith.summary import final_trials
 from rewardsmith.types import Trial
 
 _NO_DIFFERENCE = ("env.name", "experiment.resume", "paths.results")
@@ -68,7 +68,7 @@ def _run(run: RunDirectory, name: str, output: Path) -> dict[str, Any]:
         **{key: data[key] for key in kept},
         "candidates": len(data["candidates"]),
         "trained": sum(row["status"] == "ok" for row in data["candidates"]),
-        "best_so_far": _best_so_far(finished_trials(run)),
+        "best_so_far": _best_so_far(final_trials(run)),
         "report": _link(run, output),
     }
 

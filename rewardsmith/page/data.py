@@ -15,12 +15,13 @@ from rewardsmith import config as configuration
 from rewardsmith.files import read_text
 from rewardsmith.page import words
 from rewardsmith.page.budget import fit
-from rewardsmith.page.candidates import entries, finished_trials, rows
+from rewardsmith.page.candidates import entries, rows
 from rewardsmith.page.curves import curves
 from rewardsmith.page.progress import Progress
 from rewardsmith.page.standing import log_lines, standing
 from rewardsmith.results import RunDirectory
 from rewardsmith.search.base import rank
+from rewardsmith.summary import final_trials
 from rewardsmith.types import Trial
 
 MOST_VIDEO = 2_000_000
@@ -47,7 +48,7 @@ def collect(
     record, summary = run.read_record(), run.read_summary() or {}
     config = configuration.recorded_values(run.config_file, run.earlier_overrides())
     progress = progress or Progress.read(read_text(run.metrics_file))
-    trials = finished_trials(run)
+    trials = final_trials(run)
     budget = _get(config, "training", "total_timesteps") or 1
     found = rows(run, entries(run, trials, progress), budget, texts=full)
     log = log_lines(run)

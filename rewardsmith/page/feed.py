@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from rewardsmith.errors import RewardsmithError
@@ -36,7 +37,7 @@ class Snapshot:
     data: dict[str, Any] | None
     trouble: str | None
 
-    @property
+    @cached_property
     def event(self) -> bytes:
         """The same as a server-sent event: ``data`` or ``trouble``, JSON on one line."""
         name, value = ("data", self.data) if self.trouble is None else ("trouble", self.trouble)
@@ -83,8 +84,9 @@ class Feed:
             if seen is None:
                 raise FileNotFoundError(f"{self._run.root} is gone")
             data = self._collect()
-            json.dumps(data, allow_nan=False)
-            self._snapshot = Snapshot(number, data, None)
+            snapshot = Snapshot(number, data, None)
+            snapshot.event  # noqa: B018 - made once for all streams, and here, where it may fail
+            self._snapshot = snapshot
         except Exception as error:  # whatever is wrong with the files, the page stays and says so
             self._snapshot = Snapshot(number, None, _sentence(error))
         self._seen = seen

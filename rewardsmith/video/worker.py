@@ -318,13 +318,9 @@ def _caption(payload: RecordPayload, task: Task, told: Sequence[dict[str, Any]])
     if task.success_key:
         solved = f", {sum(bool(item['success']) for item in told)} of them successful"
     return (
-        f"rewardsmith: candidate {payload.label} on {_short(task)}, {many}{solved}; on seeds of "
-        f"their own from {payload.first_seed}, not selected"
+        f"rewardsmith: candidate {payload.label} on {task.settings.short_id}, {many}{solved}; "
+        f"on seeds of their own from {payload.first_seed}, not selected"
     )
-
-
-def _short(task: Task) -> str:
-    return task.settings.id.rpartition(":")[2]
 
 
 def _pictures(
@@ -340,7 +336,7 @@ def _pictures(
         width=width,
         names=rewards[0].names,
         limit=max(float(np.abs(item.components).max(initial=0.0)) for item in rewards) or 1.0,
-        title=f"{payload.label} on {_short(task)}",
+        title=f"{payload.label} on {task.settings.short_id}",
         episodes=len(takes),
         steps=task.horizon,
         unit=_goal_unit(task),

@@ -12,12 +12,12 @@ import pytest
 
 from rewardsmith.metrics import Metrics
 from rewardsmith.page import budget
-from rewardsmith.page.candidates import finished_trials
 from rewardsmith.page.comparison import compare
 from rewardsmith.page.data import collect
 from rewardsmith.page.render import inlined
 from rewardsmith.results import RunDirectory
 from rewardsmith.settings import SandboxSettings
+from rewardsmith.summary import final_trials
 from rewardsmith.tasks.task import Task
 from rewardsmith.types import Trial
 from tests.page import made_up
@@ -162,7 +162,7 @@ def test_a_real_search_is_shown_with_its_races(
 ) -> None:
     directory = made_up.begun(tmp_path / "point")
     done = Run(directory.root, point_task, sandbox, listener=Metrics(directory))
-    assert finished_trials(directory) == list(done.result.trials)
+    assert final_trials(directory) == list(done.result.trials)
     data = collect(directory)
     assert data["state"]["name"] == "finished"
     assert data["best"] == "1/0"
