@@ -25,8 +25,9 @@ from tests.reward.conftest import OBJECT
 from tests.reward.oracle import Oracle
 from tests.reward.programs import hostile, program
 
-UNCHECKED_SHARE = 0.08
-"""Of programs that are also run, as they are, without a dialect."""
+CHECKED_SHARE, UNCHECKED_SHARE = 0.5, 0.05
+"""Of accepted programs that are run in a locked process too; of all programs that are run in one
+without a dialect."""
 
 
 class Campaign:
@@ -58,9 +59,9 @@ class Campaign:
         self.reasons[verdict.reason or verdict.outcome] += 1
         for event in verdict.events:
             self._found(number, f"audit: {event}", drawn.source)
-        if verdict.outcome != "rejected":
+        if verdict.outcome != "rejected" and rng.random() < CHECKED_SHARE:
             outcome = self._locked(number, oracle, drawn.source, dialect_on=True)
-            if outcome == "rejected" and verdict.outcome == "accepted":
+            if outcome == "rejected" and not verdict.reason and verdict.outcome == "accepted":
                 self._found(number, "rejected inside the lock only", drawn.source)
         if rng.random() < UNCHECKED_SHARE:
             self._locked(number, oracle, drawn.source, dialect_on=False)
