@@ -3,10 +3,10 @@
 Bytes become text, the text is checked, and what is accepted is called under the audit hook of
 ``tests/reward/audit.py``. It ends with a report of libFuzzer if the check raises anything but a
 `Violation` with a known reason and a line of the text, or if something accepted asks Python for
-anything. Half of the mutations are those of ``tests/reward/programs.py``, which know Python.
+anything. Half of the mutations are those of ``tests/reward/programs.py``: they know Python.
 
-Usage: ``PYTHONPATH=. python benchmarks/fuzz_dialect.py FOLDER -max_total_time=600``, with any option
-of libFuzzer. FOLDER keeps what reached new code; the stored snippets are put there first.
+Usage: ``PYTHONPATH=. python benchmarks/fuzz_dialect.py FOLDER -max_total_time=600``, with any
+option of libFuzzer. FOLDER keeps what reached new code; the stored snippets are put there first.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ with atheris.instrument_imports(include=["rewardsmith.reward.dialect"]):
 from rewardsmith.reward import reasons
 from tests.reward.audit import Audit
 from tests.reward.conftest import OBJECT
-from tests.reward.programs import mutated, program, scrambled, seeds
+from tests.reward.fragments import seeds
+from tests.reward.mutations import mutated, scrambled
+from tests.reward.programs import program
 
 FIELDS = frozenset(item.name for item in OBJECT.fields)
 TELL_EVERY = 2_000

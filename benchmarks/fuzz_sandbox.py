@@ -1,9 +1,10 @@
-"""Programs drawn at random against the sandbox: what is let in, and whether anything gets out.
+"""Programs drawn at random against the sandbox: what is let in, and if anything gets out.
 
-Each program goes through the dialect's check. What is accepted is called in the production namespace
-under an audit hook, without the lock, and again in a locked reward process; some of what is rejected,
-and programs that say plainly what they want, are run in a locked reward process whose dialect is
-switched off. ``tests/reward/oracle.py`` and ``tests/reward/audit.py`` say what must hold.
+Each program goes through the dialect's check. What is accepted is called in the production
+namespace under an audit hook, without the lock; half of it again in a locked reward process. Some
+of all, and programs that say plainly what they want, are run in a locked reward process whose
+dialect is switched off. ``tests/reward/oracle.py`` and ``tests/reward/audit.py`` say what must
+hold.
 
 Usage: ``PYTHONPATH=. python benchmarks/fuzz_sandbox.py --minutes 7 [--seed N] [--add]``. Without a
 seed it takes a new one and prints it; ``--add`` adds to the results of earlier calls.

@@ -7,7 +7,6 @@ each word that the trusted side says.
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from contextlib import ExitStack
@@ -145,7 +144,9 @@ class Oracle:
             problems.append("no line is named")
         if failure.reason == "deadline" and fault.status is not Status.TIMEOUT:
             problems.append("a missed deadline is no time-out")
-        self.breaches += [f"{problem}: {failure.reason}: {failure}\n{source}" for problem in problems]
+        self.breaches += [
+            f"{problem}: {failure.reason}: {failure}\n{source}" for problem in problems
+        ]
 
     def _names(self) -> tuple[str, ...]:
         return tuple(name for process in self._running.values() for name in process.names)

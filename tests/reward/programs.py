@@ -6,19 +6,17 @@ shrink what it finds), and a benchmark a seeded one.
 
 from __future__ import annotations
 
-import ast
-import copy
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from random import Random
 
 from rewardsmith.reward import allowed, dialect
 from tests.reward import fragments
+from tests.reward.bombs import bomb
+from tests.reward.fragments import indented, seeds
+from tests.reward.mutations import mutated, scrambled
 
-DATA = Path(__file__).parents[1] / "data"
 NUMPY = sorted(allowed.NUMPY_FUNCTIONS | allowed.NUMPY_TYPES)
 MATH = sorted(allowed.MATH_FUNCTIONS)
 BUILTINS = sorted(allowed.BUILTIN_FUNCTIONS)
@@ -26,7 +24,6 @@ METHODS = sorted(allowed.METHODS)
 KEYWORDS = sorted(allowed.NUMPY_KEYWORDS) + ["out", "where", "casting", "subok", "like", "key"]
 OPERATORS = ("+", "-", "*", "/", "//", "%", "**", "@", "&", "|", "^", "<<")
 COMPARISONS = ("<", ">", "==", "!=", "in", "not in", "is", "and", "or")
-_TOKEN = re.compile(r"\w+|\s+|.", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -38,16 +35,15 @@ class Program:
 
 
 @cache
-def seeds() -> tuple[str, ...]:
-    """Every stored snippet, hostile and sincere."""
-    files = sorted([*(DATA / "corpus").glob("*.txt"), *(DATA / "sincere").glob("*.txt")])
-    return tuple(file.read_text() for file in files)
-
-
-@cache
 def inside(pool: Sequence[str], frame: str) -> tuple[str, ...]:
     """Those pieces that the dialect accepts when they stand in a frame."""
-    return tuple(piece for piece in pool if _accepted(frame.replace("PIECE", piece.replace("\n", "\n    " if "    PIECE" in frame else "\n"))))
+    return tuple(
+        piece
+        for piece in pool
+        if _accepted(
+            frame.replace("PIECE", piece.replace("\n", "\n    " if "    PIECE" in frame else "\n"))
+        )
+    )
 
 
 def _accepted(source: str) -> bool:
@@ -94,7 +90,9 @@ class Writer:
         self.values = self.pool(fragments.FORBIDDEN, _VALUE)
         self.scalars = self.pool(fragments.SCALARS, _VALUE)
         self.shapes = self.pool(fragments.SHAPES, _VALUE)
-        self.types = self.pool(fragments.DTYPES, _VALUE.replace("PIECE", "np.zeros(1, dtype=PIECE)"))
+        self.types = self.pool(
+            fragments.DTYPES, _VALUE.replace("PIECE", "np.zeros(1, dtype=PIECE)")
+        )
         self.arrays: Sequence[str] = ("x", "y", "i")
         self.helpers: list[str] = []
         self.depth = 0
@@ -113,7 +111,7 @@ class Writer:
         for name in rng.sample(fragments.HELPERS, rng.choice([0, 0, 1, 1, 2])):
             default = rng.choice(["", "=1", "=None", "=(1, 2)"])
             default = default if self.strict or rng.random() < 0.8 else "=" + self.value()
-            inner = _indented("i = 0") + self.body(rng.randint(1, 2), "return x")
+            inner = indented("i = 0") + self.body(rng.randint(1, 2), "return x")
             parts.append(f"def {name}(x, y{default}):\n{inner}")
             self.helpers.append(name)
         self.arrays = fragments.ARRAYS
@@ -121,7 +119,7 @@ class Writer:
         ending = 'parts["b"] = total * 0\nreturn total, parts'
         if rng.random() < 0.4:  # what was computed is what is answered
             ending = 'parts = {"a": total}\n' + ending.split("\n")[1]
-        block = _indented("\n".join(lines)) + self.body(rng.randint(1, 4), ending)
+        block = indented("\n".join(lines)) + self.body(rng.randint(1, 4), ending)
         parts.append(f"def compute_reward(state, action, next_state):\n{block}")
         if rng.random() < 0.1:
             rng.shuffle(parts)
@@ -129,7 +127,7 @@ class Writer:
 
     def body(self, count: int, ending: str) -> str:
         """An indented block."""
-        return _indented("\n".join([*(self.statement() for _ in range(count)), ending]))
+        return indented("\n".join([*(self.statement() for _ in range(count)), ending]))
 
     def statement(self) -> str:
         """One statement, perhaps of several lines."""
@@ -138,7 +136,16 @@ class Writer:
             return rng.choice(self.extra)
         kind = rng.randrange(8)
         if kind < 3 or self.depth > 3:
-            target = rng.choice(["total", "total", "x", "parts['c']" if self.arrays == fragments.ARRAYS else "i", "y", "x"])
+            target = rng.choice(
+                [
+                    "total",
+                    "total",
+                    "x",
+                    "parts['c']" if self.arrays == fragments.ARRAYS else "i",
+                    "y",
+                    "x",
+                ]
+            )
             return f"{target} {rng.choice(['=', '=', '=', '+=', '*=', '**='])} {self.value()}"
         if kind == 3:
             return f"x = np.asarray({self.value()}).astype(float).size"
@@ -149,7 +156,8 @@ class Writer:
             return f"if {self.value()}:\n{block}"
         if kind == 5:
             kinds = rng.sample(fragments.KINDS, 2)
-            return f"for kind in {tuple(kinds)!r}:\n    x = np.array({self.value()}).astype(kind)\n{block}"
+            cast = f"    x = np.array({self.value()}).astype(kind)"
+            return f"for kind in {tuple(kinds)!r}:\n{cast}\n{block}"
         if kind == 6:
             return f"for i in {self.iterable()}:\n{block}"
         return f"x = [{self.value()} for i in {self.iterable()} if {self.value()}]"
@@ -158,9 +166,16 @@ class Writer:
         """What a loop may run over."""
         rng = self.rng
         return rng.choice(
-            [f"range({self.scalar()})", "range(3)", f"({self.value()}, {self.value()})", self.value(),
-             f"enumerate({self.value()})", f"zip({self.value()}, {self.value()})", 'list(range(90000))']
-        )  # fmt: skip
+            [
+                f"range({self.scalar()})",
+                "range(3)",
+                f"({self.value()}, {self.value()})",
+                self.value(),
+                f"enumerate({self.value()})",
+                f"zip({self.value()}, {self.value()})",
+                "list(range(90000))",
+            ]
+        )
 
     def scalar(self) -> str:
         """A number, often an odd one."""
@@ -206,9 +221,12 @@ class Writer:
         if kind == 0:
             return f"math.{rng.choice(MATH)}({self.scalar()}, {self.scalar()})"
         if kind == 1:
-            return f"np.linalg.{rng.choice(['norm', 'det', 'svd'][: 3 - self.strict])}({self.arguments()})"
+            name = rng.choice(["norm", "det", "svd"][: 3 - self.strict])
+            return f"np.linalg.{name}({self.arguments()})"
         if kind == 2 and self.helpers:
-            text = rng.choice(['"O"', '"i,j->k"', "float", self.value(), self.value(), self.value()])
+            text = rng.choice(
+                ['"O"', '"i,j->k"', "float", self.value(), self.value(), self.value()]
+            )
             return f"{rng.choice(self.helpers)}({text})"
         if kind == 3:
             return f"({self.value()}).{rng.choice(METHODS)}({self.arguments(2)})"
@@ -222,15 +240,35 @@ class Writer:
         return f"({self.value()} {self.rng.choice(COMPARISONS)} {self.value()})"
 
     def item(self) -> str:
-        places = ["0", "-1", ":", "::2", "..., 0", "None", ":, :, None", "'a'", "10**9", "True", "99"]
+        places = [
+            "0",
+            "-1",
+            ":",
+            "::2",
+            "..., 0",
+            "None",
+            ":, :, None",
+            "'a'",
+            "10**9",
+            "True",
+            "99",
+        ]
         return f"({self.value()})[{self.rng.choice([*places, self.value()])}]"
 
     def collection(self) -> str:
         left, right = self.value(), self.value()
         return self.rng.choice(
-            [f"({left}, {right})", f"[{left}] * {right}", f"{{'a': {left}, 'b': {right}}}", f"sum(i for i in {left})",
-             f"{{k: {left} for k in ('a', 'b')}}", f"-{left}", f"~({left})", f"({left} if {right} else {left})"]
-        )  # fmt: skip
+            [
+                f"({left}, {right})",
+                f"[{left}] * {right}",
+                f"{{'a': {left}, 'b': {right}}}",
+                f"sum(i for i in {left})",
+                f"{{k: {left} for k in ('a', 'b')}}",
+                f"-{left}",
+                f"~({left})",
+                f"({left} if {right} else {left})",
+            ]
+        )
 
 
 _FRAME = """
@@ -249,167 +287,4 @@ _EXPRESSIONS = (
     + [Writer.other_call] * 3
     + [Writer.operation] * 3
     + [Writer.comparison, Writer.item, Writer.collection]
-)
-
-
-def _indented(text: str) -> str:
-    return "".join(f"    {line}\n" for line in text.split("\n"))
-
-
-# -- mutations ------------------------------------------------------------------------------------
-
-
-def mutated(rng: Random, source: str) -> str:
-    """Change a program's tree or its tokens in one to three places."""
-    for _ in range(rng.randint(1, 3)):
-        try:
-            tree = ast.parse(source)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            return scrambled(rng, source)
-        try:
-            source = ast.unparse(ast.fix_missing_locations(_changed(rng, tree)))
-        except (ValueError, RecursionError, AttributeError, TypeError):  # no longer a program
-            return scrambled(rng, source)
-    return source
-
-
-def _changed(rng: Random, tree: ast.Module) -> ast.Module:
-    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.AST)]
-    blocks = [node.body for node in nodes if isinstance(getattr(node, "body", None), list)]
-    block = rng.choice([item for item in blocks if item])
-    place = rng.randrange(len(block))
-    kind = rng.randrange(6)
-    if kind == 0:
-        block.insert(rng.randrange(len(block) + 1), copy.deepcopy(block[place]))
-    elif kind == 1 and len(block) > 1:
-        del block[place]
-    elif kind == 2:  # from elsewhere
-        other = _parsed(rng.choice([*fragments.STATEMENTS, *fragments.TOP]))
-        block[place:place] = other
-    elif kind == 3:
-        name = rng.choice([node for node in nodes if isinstance(node, ast.Name)] or [ast.Name("x")])
-        name.id = rng.choice([*fragments.HELPERS, "np", "state", "__class__", "total", "i"])
-    else:
-        _replace_expression(rng, tree)
-    return tree
-
-
-def _replace_expression(rng: Random, tree: ast.Module) -> None:
-    """Put another expression in the place of one."""
-    texts = rng.choice([fragments.FORBIDDEN, fragments.SCALARS, fragments.ARRAYS, ()])
-    if texts:
-        new = _parsed(rng.choice(texts))
-    else:  # splice: from another program
-        donor = ast.walk(_tree(rng.choice(seeds())))
-        new = [node for node in donor if isinstance(node, ast.expr)]
-    spots = [
-        (parent, field)
-        for parent in ast.walk(tree)
-        for field, value in ast.iter_fields(parent)
-        if isinstance(value, ast.expr) and not isinstance(getattr(value, "ctx", None), ast.Store)
-    ]
-    if not new or not spots:
-        return
-    chosen = rng.choice(new)
-    parent, field = rng.choice(spots)
-    setattr(parent, field, chosen.value if isinstance(chosen, ast.Expr) else chosen)
-
-
-def _parsed(text: str) -> list[ast.stmt]:
-    return _tree(text).body
-
-
-def _tree(text: str) -> ast.Module:
-    try:
-        return ast.parse(text)
-    except (SyntaxError, ValueError):
-        return ast.Module([], [])
-
-
-def scrambled(rng: Random, source: str) -> str:
-    """Change the text itself: characters, tokens, lines."""
-    for _ in range(rng.randint(1, 3)):
-        kind = rng.randrange(5)
-        if kind == 0:
-            place = rng.randint(0, len(source))
-            source = source[:place] + rng.choice(fragments.CHARACTERS) + source[place:]
-        elif kind == 1:
-            lines = source.split("\n")
-            lines.insert(rng.randint(0, len(lines)), rng.choice(fragments.LINES))
-            source = rng.choice(["\n", "\n", "\r\n", "\r"]).join(lines)
-        elif kind == 2:
-            wide = {ord(letter): ord(letter) + 0xFEE0 for letter in rng.choice(["e", "_", "np", "a"])}
-            source = source.translate(wide)
-        else:
-            tokens = _TOKEN.findall(source) or [""]
-            first, second = rng.randrange(len(tokens)), rng.randrange(len(tokens))
-            if kind == 3:
-                tokens[first], tokens[second] = tokens[second], tokens[first]
-            else:
-                tokens[first] = rng.choice([*fragments.CHARACTERS, *fragments.HELPERS, "", "\t"])
-            source = "".join(tokens)
-    return source
-
-
-# -- bombs ----------------------------------------------------------------------------------------
-
-
-def bomb(rng: Random) -> str:
-    """Text that is hard to parse, to compile, or to take apart."""
-    count = rng.choice([3, 12, 21, 26, 48, 60, 101, 300, 1500, 5000, 15000])
-    make = rng.choice(_BOMBS)
-    text = make(count)[: rng.choice([15_800, 16_500, 40_000])]
-    if "\n" in text and rng.random() < 0.7:
-        return f"def compute_reward(state, action, next_state):\n{_indented(text)}"
-    return f"def compute_reward(state, action, next_state):\n    x = {text}\n    return x, {{'a': x}}\n"
-
-
-def _nested(opening: str, count: int, ending: str = "pass") -> str:
-    lines = [" " * depth + opening.replace("NAME", f"f{depth}") for depth in range(count)]
-    return "\n".join([*lines, " " * count + ending])
-
-
-_BOMBS = (
-    lambda count: "-" * count + "1",
-    lambda count: "not " * count + "1",
-    lambda count: "~" * count + "action",
-    lambda count: "(" * count + ")" * count,
-    lambda count: "(" * count + "1" + ")" * count,
-    lambda count: "[" * count + "]" * count,
-    lambda count: "{'a':" * count + "1" + "}" * count,
-    lambda count: "action" + ".T" * count,
-    lambda count: "action" + "[0]" * count,
-    lambda count: "abs(" * count + "1" + ")" * count,
-    lambda count: "1" + "+1" * count,
-    lambda count: "1" + "**1" * count,
-    lambda count: "2" + "**64" * count,
-    lambda count: "9" * count,
-    lambda count: "0x" + "f" * count,
-    lambda count: "1" + "_1" * count,
-    lambda count: "1e" + "9" * count,
-    lambda count: "1" + " if 1 else 1" * count,
-    lambda count: "1" + " < 1" * count,
-    lambda count: "1" + " and 1" * count,
-    lambda count: "lambda: " * count + "1",
-    lambda count: "'" + "a" * count + "'",
-    lambda count: "'a' " * count,
-    lambda count: "f'{" * count + "1" + "}'" * count,
-    lambda count: "[i for i in " * count + "action" + "]" * count,
-    lambda count: "(" + "1, " * count + ")",
-    lambda count: "dict(" + ", ".join(f"a{place}=1" for place in range(count)) + ")",
-    lambda count: "abs(" + ", ".join(["1"] * count) + ")",
-    lambda count: "1;" * count + "1",
-    lambda count: "\\\n" * count + "1",
-    lambda count: "1\n" + "\n" * count + "return",
-    lambda count: "1\n" + "\n".join(f"x{place} = {place}" for place in range(count)),
-    lambda count: _nested("if action:", count),
-    lambda count: _nested("for i in range(1):", count),
-    lambda count: _nested("for i in ():", count, "break"),
-    lambda count: _nested("def NAME():", count, "return"),
-    lambda count: _nested("while 1:", count),
-    lambda count: _nested("try:", count),
-    lambda count: _nested("class NAME:", count),
-    lambda count: "if 1: pass\n" + "elif 1: pass\n" * count,
-    lambda count: "@abs\n" * count + "def f(): pass",
-    lambda count: " = ".join(["x"] * count) + " = 1\npass",
 )

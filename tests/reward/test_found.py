@@ -33,7 +33,8 @@ CONSTANTS = {
     "in a tuple": 'HELD = (1.0, np.zeros(1, dtype=[("a", "f8")])[0])\n',
     "of texts": 'HELD = np.array(("a", "b"))\n',
     "that holds itself": (
-        "def looped():\n    items = []\n    items.append(items)\n    return items\nHELD = looped()\n"
+        "def looped():\n    items = []\n    items.append(items)\n    return items\n"
+        "HELD = looped()\n"
     ),
 }
 

@@ -19,8 +19,9 @@ from rewardsmith.reward.process import RewardProcess
 from tests.reward import oracle as oracles
 from tests.reward.audit import Audit
 from tests.reward.conftest import GOOD, OBJECT, body
+from tests.reward.fragments import seeds
 from tests.reward.oracle import Oracle
-from tests.reward.programs import hostile, program, seeds
+from tests.reward.programs import hostile, program
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the lock needs Linux")
 
@@ -93,7 +94,10 @@ def test_the_audit_notices_a_memory_of_earlier_calls() -> None:
         return real([*command[:2], "-c", weakened, command[-1]], **options)  # type: ignore[call-overload]
 
     counter = "TABLE = np.zeros(1)\n" + body(
-        "table = TABLE", "table[0] = table[0] + 1", "total = total + table[0]", "parts = {'a': total}"
+        "table = TABLE",
+        "table[0] = table[0] + 1",
+        "total = total + table[0]",
+        'parts = {"a": total}',
     )
     with Audit(OBJECT) as audit, mock.patch("tests.reward.audit.subprocess.Popen", start):
         assert audit.judge(counter).events == ("memory of an earlier call",)
@@ -158,9 +162,9 @@ def test_the_oracle_sees_a_neighbour_that_answers_otherwise() -> None:
 
 
 def test_the_launcher_under_test_is_the_one_of_production() -> None:
-    before = reward_process._BOOT
+    production = reward_process._BOOT
     with Oracle() as oracle:
         oracle.judge(GOOD, dialect_on=False)
-        assert reward_process._BOOT == before
+        assert production == reward_process._BOOT
         assert oracle.judge("import os\n" + GOOD, dialect_on=True) == "rejected"
         assert isinstance(oracle._running[True], RewardProcess)

@@ -34,7 +34,8 @@ def boot_without(*missing: str) -> str:
     return (
         "import sys; sys.path.extend(sys.argv[3:]); from rewardsmith.reward import lockdown\n"
         "real = lockdown.lock\n"
-        f"lockdown.lock = lambda *limits: [name for name in real(*limits) if name not in {missing}]\n"
+        "lockdown.lock = lambda *limits: [\n"
+        f"    name for name in real(*limits) if name not in {missing}]\n"
         "from rewardsmith.reward import server; server.main(*map(int, sys.argv[1:3]))"
     )
 
