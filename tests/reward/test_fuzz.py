@@ -117,7 +117,7 @@ def test_nothing_drawn_gets_out(oracle: Oracle, rng: object) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=80, **PROFILE)
+@settings(max_examples=60, **PROFILE)
 @given(rng=CHANCE)
 def test_nothing_hostile_gets_out_without_the_dialect(oracle: Oracle, rng: object) -> None:
     drawn = hostile(rng)  # type: ignore[arg-type]
