@@ -76,7 +76,10 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for number, source in enumerate(seeds()):
             (folder / f"seed{number:03}").write_text(source)
-    atheris.Setup([sys.argv[0], "-max_len=16400", *sys.argv[1:]], one, custom_mutator=mutate)
+    given = [sys.argv[0], "-max_len=16400", *sys.argv[1:]]
+    if folders:
+        given.insert(1, f"-artifact_prefix={folders[0]}/")  # where a finding is left
+    atheris.Setup(given, one, custom_mutator=mutate)
     atheris.Fuzz()
 
 

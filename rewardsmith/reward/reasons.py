@@ -84,6 +84,10 @@ _SENTENCES = {
     "missing_key": "A key was read that does not exist; the fields are {fields}.",
     "broadcast": "Arrays of different shapes were combined; every field is batched, shape (N, …).",
     "axis": "An axis or index does not exist in this array; use `axis=-1` for the last one.",
+    "number_type": (
+        "numpy refused a number or a type here; a number may be out of the range of its type, so "
+        "use floats."
+    ),
     "memory": "The memory limit of {memory_mib} MiB was reached.",
     "python_recursion": "The call depth limit was reached.",
     "exception": "A {exception} was raised.",

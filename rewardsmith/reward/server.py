@@ -272,6 +272,8 @@ def _classify(error: BaseException) -> str:
         return "memory"
     if isinstance(error, RecursionError):
         return "python_recursion"
+    if isinstance(error, KeyError) and error.args == ("__import__",):
+        return "number_type"  # numpy imports what spells types when it words such an error
     if isinstance(error, KeyError):
         return "missing_key"
     if isinstance(error, (np.exceptions.AxisError, IndexError)):

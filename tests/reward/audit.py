@@ -199,7 +199,7 @@ def _judge(serving: server.Server, source: str, listener: _Listener) -> Verdict:
         reason, _, _, (line, *_) = server._explain(error)
         if outcome == "accepted" and not listener.definitions:
             odd = [f"not rejected, and not compiled: {type(error).__name__}"]
-        if isinstance(error, ImportError) or error.args == ("__import__",):
+        if isinstance(error, ImportError) or _wants_an_import(serving, error):
             odd = [*odd, "an import by a function that was not warmed up"]
         del error
     finally:
@@ -210,6 +210,21 @@ def _judge(serving: server.Server, source: str, listener: _Listener) -> Verdict:
     if _world() != before:
         odd.append("changed something for the next program")
     return Verdict(outcome, reason, line, (*listener.events, *odd))
+
+
+def _wants_an_import(serving: server.Server, error: BaseException) -> bool:
+    """Whether a call would have worked had something been imported before.
+
+    numpy imports the speller of types for each message about one; that goes wrong as it should.
+    """
+    if error.args != ("__import__",) or serving.reward is None:
+        return False
+    serving.globals["__builtins__"]["__import__"] = __import__
+    try:
+        serving.evaluate(ROWS)
+    except Exception:
+        return False
+    return True
 
 
 def _ring(*_: object) -> NoReturn:

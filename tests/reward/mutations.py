@@ -20,6 +20,8 @@ def mutated(rng: Random, source: str) -> str:
             tree = ast.parse(source)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return scrambled(rng, source)
+        if not tree.body:
+            return scrambled(rng, source)
         try:
             source = ast.unparse(ast.fix_missing_locations(_changed(rng, tree)))
         except (ValueError, RecursionError, AttributeError, TypeError):  # no longer a program

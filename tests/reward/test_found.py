@@ -7,7 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from rewardsmith.reward.failure import RewardFailure
-from tests.reward.conftest import GOOD, body
+from rewardsmith.reward.process import RewardProcess
+from rewardsmith.types import RewardFunction
+from tests.reward.conftest import GOOD, OBJECT, body, evaluate, make_transitions
 
 Rejection = Callable[[str], RewardFailure]
 
@@ -79,6 +81,16 @@ def test_messages_hold_nothing_that_a_terminal_obeys(sign: str, rejection: Rejec
     assert failure.line == 4
     assert str(failure).isprintable()
     assert failure.source_line.isprintable()
+
+
+@pytest.mark.parametrize("line", ["x = np.int32(10**10)", "x = np.bool_(1) + np.int32(10**17)"])
+def test_a_number_out_of_the_range_of_its_type_is_no_missing_key(
+    line: str, process: RewardProcess
+) -> None:
+    process.load(RewardFunction(body(line)))
+    with pytest.raises(RewardFailure) as caught:
+        evaluate(process, make_transitions(OBJECT, 5))
+    assert (caught.value.reason, caught.value.line) == ("number_type", 4)
 
 
 def test_deep_code_names_a_line(rejection: Rejection) -> None:
