@@ -8,14 +8,14 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import rewardsmith
 from rewardsmith import config as configuration
 from rewardsmith.console import Console
-from rewardsmith.execution import LocalExecutor
+from rewardsmith.execution import Executor
+from rewardsmith.installed import versions
 from rewardsmith.llm.exchanges import read_exchanges
 from rewardsmith.llm.keys import without_secrets
 from rewardsmith.llm.session import Session
@@ -23,17 +23,6 @@ from rewardsmith.llm.types import Provider, Reply, Usage
 from rewardsmith.results import RunDirectory
 from rewardsmith.settings import LLMSettings, Settings, check_part
 from rewardsmith.summary import Result
-
-PACKAGES = (
-    "gymnasium",
-    "gymnasium-robotics",
-    "jax",
-    "mujoco",
-    "numpy",
-    "openai",
-    "stable-baselines3",
-    "torch",
-)
 
 
 @dataclass(frozen=True)
@@ -67,7 +56,8 @@ class _Parts:
     task: Any
     play: Any
     layers: tuple[str, ...]
-    executor: LocalExecutor
+    executor: Executor
+    environment: Mapping[str, str]
     final: Settings
     backends: Sequence[Any]
     strategy: Any
@@ -123,14 +113,23 @@ def _build(beginning: Beginning) -> _Parts:
     play = play_randomly(task, settings.experiment.seed)
     with RewardProcess(task.layout, settings.sandbox) as process:
         layers = process.layers
-    executor = LocalExecutor(
-        settings.training.workers or _cores(), without_secrets({**environment, **os.environ})
-    )
+    harmless = without_secrets({**environment, **os.environ})
+    executor = configuration.find_class(settings.executor.target).connect(settings, harmless)
     final = settings.model_copy(update={"training": settings.final_training or settings.training})
     backends = _backends(executor, settings, final)
     strategy = Seeded(_strategy(settings, task, play, beginning.planned), seeds)
     return _Parts(
-        beginning, provider, seeds, task, play, layers, executor, final, backends, strategy
+        beginning,
+        provider,
+        seeds,
+        task,
+        play,
+        layers,
+        executor,
+        harmless,
+        final,
+        backends,
+        strategy,
     )
 
 
@@ -195,16 +194,16 @@ def _search(parts: _Parts, run: RunDirectory, console: Console) -> tuple[Result,
         ended = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         run.update_record(finished=ended, found=result.best is not None)
         with console.busy("filming the winner"):
-            return result, _film(settings, run, result.best, executor)
+            return result, _film(settings, run, result.best, parts.environment)
 
 
-def _film(settings: Settings, run: RunDirectory, best: Any, executor: LocalExecutor) -> str:
+def _film(settings: Settings, run: RunDirectory, best: Any, environment: Mapping[str, str]) -> str:
     """Film the winner; say where the video is, or why there is none. Empty if none is wanted."""
     if best is None or not settings.video.episodes:
         return ""
     from rewardsmith.video.winner import film_winner
 
-    return film_winner(settings, run, best.candidate, executor.environment)
+    return film_winner(settings, run, best.candidate, environment)
 
 
 def _report(run: RunDirectory) -> str | None:
@@ -219,7 +218,7 @@ def _report(run: RunDirectory) -> str | None:
     return None
 
 
-def _backends(executor: LocalExecutor, search: Settings, final: Settings) -> list[Any]:
+def _backends(executor: Executor, search: Settings, final: Settings) -> list[Any]:
     """Classes that train: for the search, and for the result.
 
     Raises:
@@ -280,26 +279,14 @@ def _paid(recorded: Mapping[str, Reply]) -> Usage:
     return sum((reply.usage for reply in recorded.values()), Usage())
 
 
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _record(settings: Settings, task: Any, provider: Provider, layers: Any) -> dict[str, Any]:
     """What a later reader needs to judge a run, or to repeat it."""
-    versions: dict[str, str | None] = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = None
     return {
         "rewardsmith": rewardsmith.__version__,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "versions": versions,
+        "versions": versions(),
         "environment": {
             "id": settings.env.id,
             "class": task.environment_class,

@@ -4,7 +4,7 @@
 results/reach/
   config.yaml  run.json  log.txt  summary.json  metrics.jsonl  report.html
   iteration_1/    prompt.md  reply_0.md  exchange_0_0.json  candidate_0.json  race_1.json
-                  evaluations.json  reflection.md  experience.npz
+                  evaluations.json  reflection.md  experience.npz (of shards: experience_0.npz, …)
   rewards/iteration_1/candidate_0.py
   models/iteration_1/candidate_0.zip  models/baselines/sparse_seed_500.zip  models/best.zip
   tensorboard_logs/iteration_1/candidate_0/seed_0/
@@ -217,14 +217,19 @@ class RunDirectory:
         file = self.model_file(candidate, training)
         return file.with_name(f"{file.stem}_last.zip")
 
-    def experience_file(self, iteration: int) -> Path:
-        """Transitions that were collected in an iteration."""
-        return self.iteration(iteration) / "experience.npz"
+    def experience_file(self, iteration: int, shard: int | None = None) -> Path:
+        """Transitions that were collected in an iteration, by one shard where there are several."""
+        suffix = "" if shard is None else f"_{shard}"
+        return self.iteration(iteration) / f"experience{suffix}.npz"
 
     def experience_files(self, before: int) -> list[Path]:
         """Transitions of the iterations before one, oldest first."""
-        files = map(self.experience_file, range(1, before))
-        return [file for file in files if file.exists()]
+        found: list[Path] = []
+        for number in range(1, before):
+            shards = self.iteration(number).glob("experience_*.npz")
+            found += filter(Path.exists, [self.experience_file(number)])
+            found += sorted(shards, key=lambda file: int(file.stem.rpartition("_")[2]))
+        return found
 
     def population_log(self, name: str) -> Path:
         """What the worker of a joint training printed."""

@@ -13,7 +13,7 @@ import pytest
 
 from rewardsmith.errors import ConfigurationError, ResultsError, WorkerError
 from rewardsmith.evaluation import RANKING_SEEDS, TEST_SEEDS
-from rewardsmith.execution import Job, LocalExecutor, Outcome
+from rewardsmith.execution import Done, Job, LocalExecutor, Outcome, Progress
 from rewardsmith.settings import Settings
 from rewardsmith.training.base import FINAL_TRAININGS
 from rewardsmith.training.population.backend import Population
@@ -30,10 +30,19 @@ class Recorder(LocalExecutor):
         self.errors = list(errors)
         self.payloads: list[dict[str, Any]] = []
 
-    def run(self, jobs: Sequence[Job], *listeners: Any) -> dict[str, Outcome]:
-        self.payloads += [job.payload for job in jobs]
-        error = self.errors.pop(0) if self.errors else WorkerError("nothing runs here", "trace")
-        return {job.name: Outcome(error=error) for job in jobs}
+    def run(
+        self,
+        jobs: Sequence[Job],
+        on_progress: Progress = lambda name, data: None,
+        on_done: Done = lambda name, outcome: None,
+    ) -> dict[str, Outcome]:
+        outcomes = {}
+        for job in jobs:
+            self.payloads.append(job.payload)
+            error = self.errors.pop(0) if self.errors else WorkerError("nothing runs here", "trace")
+            outcomes[job.name] = Outcome(error=error)
+            on_done(job.name, outcomes[job.name])
+        return outcomes
 
 
 def small(*overrides: str) -> Settings:
@@ -141,9 +150,9 @@ def test_experience_of_earlier_iterations_is_passed_on(
         file.touch()
     training(candidates(GOOD, iteration=3))
     [payload] = payloads(training)
-    expected = [str(training.run.experience_file(number)) for number in found]
+    expected = [training.run.experience_file(number) for number in found]
     assert payload["earlier"] == expected
-    assert payload["experience"] == str(training.run.experience_file(3))
+    assert payload["experience"] == training.run.experience_file(3)
 
 
 def test_fresh_trainings_share_nothing_with_the_search(tmp_path: Path) -> None:
@@ -169,7 +178,7 @@ def test_further_trainings_meet_on_equal_terms_and_keep_no_experience(tmp_path: 
     training.backend.train(2, [early, late], range(3, 5), training.note, lambda *_: None)
     [payload] = payloads(training)
     assert payload["seeds"] == [3, 4]
-    assert payload["earlier"] == [str(training.run.experience_file(1))], "as iteration 2 had"
+    assert payload["earlier"] == [training.run.experience_file(1)], "as iteration 2 had"
     assert payload["experience"] is None
     assert payload["stream"] == [2, 3]
     assert payload["slots"] == 2
@@ -183,7 +192,7 @@ def test_a_baseline_keeps_its_files_apart(tmp_path: Path) -> None:
     [payload] = payloads(training)
     files = [name for reward in payload["rewards"] for name in reward["model_files"]]
     assert len(set(files)) == len(files)
-    assert "baselines/sparse" in files[-1]
+    assert "baselines/sparse" in str(files[-1])
 
 
 # -- what a mishap costs --------------------------------------------------------------------------
