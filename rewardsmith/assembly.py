@@ -146,7 +146,7 @@ def _open(parts: _Parts, run: RunDirectory, console: Console) -> None:
         provider,
         parts.beginning.why,
         parts.layers,
-        parts.executor.workers,
+        parts.executor,
         run,
         resumed,
     )

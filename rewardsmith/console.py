@@ -20,6 +20,7 @@ from rich.markup import escape
 from rich.table import Table
 
 import rewardsmith
+from rewardsmith.execution import Executor
 from rewardsmith.headline import Entrant
 from rewardsmith.llm.types import Provider, Usage
 from rewardsmith.progress import Line, progress_table, summary_text
@@ -136,7 +137,7 @@ class Console:
         provider: Provider,
         why: str,
         layers: tuple[str, ...],
-        workers: int,
+        executor: Executor,
         run: RunDirectory,
         resumed: bool,
     ) -> None:
@@ -150,7 +151,9 @@ class Console:
         self._item("fitness", measure_text(task.fitness_kind, experiment.evaluation_episodes))
         self._item("provider", f"{provider.describe()} ({why})")
         self._item("search", search_text(experiment))
-        self._item("budget", budget_text(training, experiment, workers))
+        self._item("budget", budget_text(training, experiment, executor.workers))
+        if executor.place:
+            self._item("runs on", executor.place)
         self._item("sandbox", layers_text(layers, settings.sandbox.allow_weaker))
         self._item("results", f"{run.root}{' (resumed)' if resumed else ''}")
         self.say()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -99,7 +100,11 @@ def budget_text(training: Any, experiment: ExperimentSettings, workers: int) -> 
     together = experiment.candidates * experiment.seeds
     if isinstance(training, PopulationSettings):
         shared = "shared by" if training.share_experience else "for each of"
-        return f"{steps} an iteration, {shared} {together} trainings at once; {workers} processes"
+        size = min(training.shard or experiment.candidates, experiment.candidates)
+        shards = math.ceil(experiment.candidates / size)
+        of = f"of each of {shards} shards" if shards > 1 else "at once"
+        trainings = f"{size * experiment.seeds} trainings {of}"
+        return f"{steps} an iteration, {shared} {trainings}; {workers} processes"
     return (
         f"{steps} per training, {together * experiment.iterations} trainings, {workers} at a time"
     )

@@ -87,3 +87,23 @@ def look_around(payload: dict[str, Any], report: Report) -> dict[str, Any]:
         "stdin": sys.stdin.read(),
         "command": sys.argv,
     }
+
+
+def copy(payload: dict[str, Any], report: Report) -> str:
+    """Read a file of the run and write another."""
+    text = Path(payload["source"]).read_text()
+    target = Path(payload["target"])
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(text.upper())
+    return str(target)
+
+
+def sleep_once(payload: dict[str, Any], report: Report) -> str:
+    """Sleep for ever, unless somebody has done so before."""
+    mark = Path(payload["mark"])
+    first = not mark.exists()
+    mark.touch()
+    report({"pid": os.getpid()})
+    if first:
+        time.sleep(600)
+    return "awake"

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -72,3 +74,11 @@ def evaluations(run: Path) -> list[dict[str, Any]]:
     """All rows of all iterations, in order."""
     files = sorted(run.glob("iteration_*/evaluations.json"))
     return [row for file in files for row in json.loads(file.read_text())]
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 90.0) -> None:
+    """Look until it is so."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)

@@ -72,6 +72,11 @@ class Executor(Protocol):
         """Processors that one job can have where it runs."""
         ...
 
+    @property
+    def place(self) -> str:
+        """Where jobs run, in words; empty for this machine."""
+        ...
+
     def run(
         self, jobs: Sequence[Job], on_progress: Progress = ..., on_done: Done = ...
     ) -> dict[str, Outcome]:

@@ -49,10 +49,12 @@ class LocalExecutor:
     Attributes:
         workers: processors to use: so many jobs of one core each run at once.
         environment: environment variables of the workers, without keys.
+        place: none but this machine.
     """
 
     workers: int
     environment: Mapping[str, str]
+    place: str = ""
     _running: list[_Running] = field(default_factory=list, init=False)
 
     @classmethod

@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 import os
+import socket
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,9 @@ from rewardsmith.files import write_whole
 from rewardsmith.installed import everything
 from rewardsmith.llm.keys import without_secrets
 from rewardsmith.settings import RaySettings, Settings
+
+KNOCK_S = 10.0
+"""How long the head of a cluster may take to answer."""
 
 _FILE = "$file"
 _LOG = "$log"
@@ -49,11 +53,13 @@ class RayExecutor:
 
     Attributes:
         settings: of the cluster.
-        workers: processors that one job can have on each of its nodes.
+        workers: processors that one job has on its node.
+        place: in words.
     """
 
     settings: RaySettings
     workers: int
+    place: str
     _running: dict[Any, _Task] = field(default_factory=dict, init=False)
 
     @classmethod
@@ -71,7 +77,8 @@ class RayExecutor:
         _join(settings.ray.address)
         nodes = _nodes()
         smallest = min(node.cores for node in nodes)
-        executor = cls(settings.ray, settings.training.workers or smallest)
+        place = f"a Ray cluster: {', '.join(f'{node.address} ({node.cores})' for node in nodes)}"
+        executor = cls(settings.ray, settings.training.workers or smallest, place)
         if executor.workers > max(node.cores for node in nodes):
             raise ConfigurationError(
                 f"training.workers is {executor.workers}, but no node of the Ray cluster has so "
@@ -246,26 +253,39 @@ def _join(address: str | None) -> None:
         raise ConfigurationError(
             "executor=ray needs the package ray: pip install 'rewardsmith[ray]'."
         ) from None
-    if (address or "").startswith("ray://"):
-        raise ConfigurationError(
-            f"ray.address is {address!r}, an address for Ray's client: start the run on a machine "
-            "of the cluster, with ray.address=HOST:PORT or none."
-        )
+    address = address or os.environ.get("RAY_ADDRESS") or "auto"
     if ray.is_initialized():
         return
     try:
+        if address != "auto":
+            _knock(address)
         ray.init(
-            address=address or "auto",
+            address=address,
             log_to_driver=False,
             logging_level=logging.ERROR,
             configure_logging=False,
         )
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise ConfigurationError(
-            f"There is no Ray cluster at {address or 'this machine'} ({_last_line(error)}): start "
-            "one (ray start --head), give its address as ray.address=HOST:PORT, or take "
-            "executor=local."
+            f"There is no Ray cluster at {address} ({_last_line(error)}): start one (ray start "
+            "--head), give its address as ray.address=HOST:PORT, or take executor=local."
         ) from None
+
+
+def _knock(address: str) -> None:
+    """See whether anybody listens; Ray itself would try for minutes.
+
+    Raises:
+        ConfigurationError: it is no address of a cluster's head.
+        OSError: nobody does.
+    """
+    host, separator, port = address.rpartition(":")
+    if not (host and port.isdigit()) or "/" in host:
+        raise ConfigurationError(
+            f"ray.address is {address!r}, but it should be HOST:PORT of the cluster's head, and "
+            "the run be started on one of the cluster's machines."
+        )
+    socket.create_connection((host.strip("[]"), int(port)), KNOCK_S).close()
 
 
 def _nodes() -> list[_Node]:

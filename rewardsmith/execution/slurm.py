@@ -57,6 +57,14 @@ class SlurmExecutor:
         """Processors of each job."""
         return self.settings.cores
 
+    @property
+    def place(self) -> str:
+        """In words."""
+        cluster = (
+            "a Slurm cluster" if self.settings.cluster == "slurm" else "this machine, as Slurm"
+        )
+        return f"{cluster}: jobs of {self.workers} processors"
+
     def run(
         self,
         jobs: Sequence[Job],
