@@ -63,7 +63,7 @@ class SlurmExecutor:
         cluster = (
             "a Slurm cluster" if self.settings.cluster == "slurm" else "this machine, as Slurm"
         )
-        return f"{cluster}: jobs of {self.workers} processors"
+        return f"{cluster}, processors of each job: {self.workers}"
 
     def run(
         self,
