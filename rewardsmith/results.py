@@ -46,6 +46,7 @@ from rewardsmith.types import Candidate, Evaluation, RewardFunction, Trial
 _TRIAL = TypeAdapter(Trial)
 _TRIALS = TypeAdapter(list[Trial])
 _T = TypeVar("_T")
+TABLE_AGAIN = "it is written again, from the candidates' own files"
 
 
 class RunDirectory:
@@ -487,7 +488,10 @@ class RunDirectory:
         file = self.iteration(iteration) / "evaluations.json"
         if not file.exists():
             return None
-        return self._read_json(file, list, "it is written again, from the candidates' own files")
+        rows = self._read_json(file, list, TABLE_AGAIN)
+        if not all(isinstance(row, dict) for row in rows):
+            raise _damaged(file, TABLE_AGAIN)
+        return rows
 
     def read_trials(self) -> list[Trial]:
         """Read all finished candidates, in order.
@@ -554,9 +558,7 @@ class RunDirectory:
         except ValueError:
             data = None
         if not isinstance(data, kind):
-            raise ResultsError(
-                f"{file} cannot be read: it is damaged. Delete it to go on: {consequence}."
-            )
+            raise _damaged(file, consequence)
         return data
 
     @staticmethod
@@ -567,3 +569,7 @@ class RunDirectory:
             return adapter.validate_json(file.read_bytes())
         except (OSError, ValidationError):
             raise ResultsError(f"{file} is damaged; delete it to have it done again.") from None
+
+
+def _damaged(file: Path, consequence: str) -> ResultsError:
+    return ResultsError(f"{file} cannot be read: it is damaged. Delete it to go on: {consequence}.")
