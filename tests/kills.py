@@ -14,7 +14,7 @@ import subprocess
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,7 @@ class Provider(FaultyServer):
 
     Attributes:
         sent: how often each chat came in, by its digest.
+        on_request: called as one comes in.
     """
 
     def __init__(self, delay: float = 0.3) -> None:
@@ -74,12 +75,15 @@ class Provider(FaultyServer):
         super().__init__()
         self.sent: Counter[str] = Counter()
         self.delay = delay
+        self.on_request: Callable[[], None] | None = None
         self.rules.append(self._reply)
 
     def _reply(self, sent: Sent) -> Answer:
         messages = sent.body["messages"]
         key = digest(messages)
         self.sent[key] += 1
+        if self.on_request is not None:
+            self.on_request()
         number = int(key[:8], 16)
         text = REWARD.format(1 + number % 40 / 10, number % 7 / 100)
         if number % 3 == 0 and messages[-1]["role"] == "user" and len(messages) == 2:
@@ -132,7 +136,7 @@ class Life:
     def end(self) -> tuple[int, str]:
         """Let it go on to its end; give the exit code and what it said."""
         process = self.start()
-        out, err = process.communicate(timeout=400)
+        out, err = process.communicate(timeout=900)
         return process.returncode, out + err
 
     def kill_after(self, seconds: float, everyone: bool) -> None:
@@ -200,11 +204,7 @@ class Life:
 
     def paid_twice(self) -> list[str]:
         """Requests that were asked again though their reply had come and was kept."""
-        return [
-            key
-            for key, times in self.provider.sent.items()
-            if times > 1 + self.lost[key] or (times > 1 and not self.lost[key])
-        ]
+        return [key for key, times in self.provider.sent.items() if times > 1 + self.lost[key]]
 
     def _events(self) -> list[dict[str, Any]]:
         if self.run is None or not (self.run / "metrics.jsonl").exists():

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -93,3 +94,11 @@ def learned(run: Path) -> list[object]:
         [json.loads(file.read_text())["evaluation"]["curves"] for file in trials],
         [folder.relative_to(run) for folder in curves],
     ]
+
+
+def wait_for(condition: object, seconds: float = 90.0) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)

@@ -28,6 +28,7 @@ from tests.runs import (
     learned,
     start,
     summary,
+    wait_for,
 )
 
 pytestmark = pytest.mark.slow
@@ -45,13 +46,6 @@ GOOD = "```python\n{}```\n".format(
 
 def served(server: FaultyServer) -> tuple[str, ...]:
     return ("llm.provider=openai", "llm.model=model-a", f"llm.base_url={server.url}")
-
-
-def wait_for(condition: object, seconds: float = 90.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def test_every_flawed_reply_is_reported_under_its_status(tmp_path: Path) -> None:
