@@ -205,9 +205,27 @@ def yaml_text(values: Mapping[str, Any]) -> str:
     return OmegaConf.to_yaml(OmegaConf.create(dict(values)))
 
 
+def _load(config_file: Path) -> DictConfig:
+    """Read a run's configuration.
+
+    Raises:
+        ConfigurationError: it is damaged.
+    """
+    try:
+        config = OmegaConf.load(config_file)
+        if isinstance(config, DictConfig) and OmegaConf.select(config, "experiment.iterations"):
+            return config
+        reason = "it holds no whole configuration"
+    except (OSError, ValueError, TypeError, YAMLError, OmegaConfBaseException) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+    raise ConfigurationError(
+        f"{config_file} cannot be read: {reason}. Put it back: a run goes on as it began."
+    )
+
+
 def planned_iterations(config_file: Path) -> int:
     """How many iterations a run began with."""
-    return int(OmegaConf.load(config_file).experiment.iterations)
+    return int(_load(config_file).experiment.iterations)
 
 
 def recorded_values(config_file: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -254,7 +272,7 @@ def recorded(config_file: Path, overrides: Sequence[str]) -> Settings:
     Raises:
         ConfigurationError: an override is not of that kind, or a value is not allowed.
     """
-    config = _with_executor(OmegaConf.load(config_file), overrides)
+    config = _with_executor(_load(config_file), overrides)
     single = [item for item in overrides if not _chooses_executor(item)]
     for override in single:
         key, separator, _ = override.partition("=")
@@ -266,7 +284,7 @@ def recorded(config_file: Path, overrides: Sequence[str]) -> Settings:
         if OmegaConf.select(config, key, default=_ABSENT) is _ABSENT:
             raise ConfigurationError(f"{key} is not in the configuration of the run.")
     config.merge_with_dotlist(single)
-    return check(plain(config))  # type: ignore[arg-type]
+    return check(plain(config))
 
 
 def _chooses_executor(override: str) -> bool:

@@ -76,8 +76,29 @@ def evaluations(run: Path) -> list[dict[str, Any]]:
     return [row for file in files for row in json.loads(file.read_text())]
 
 
+def comparable(run: Path) -> list[dict[str, object]]:
+    """All rows of all iterations, but for the time that they took."""
+    return [{**row, "seconds": None} for row in evaluations(run)]
+
+
+def compared(run: Path) -> list[dict[str, object]]:
+    """The headline table, but for the time that it took."""
+    return [{**row, "seconds": None} for row in summary(run)["headline"]]
+
+
+def learned(run: Path) -> list[object]:
+    """What the learners came to, to the last bit, and how often each curve is drawn."""
+    trials = sorted(run.glob("iteration_*/candidate_*.json"))
+    curves = sorted(path.parent for path in run.glob("tensorboard_logs/*/*/*/events*"))
+    return [
+        [file.read_bytes() for file in sorted(run.glob("iteration_*/experience*.npz"))],
+        [json.loads(file.read_text())["evaluation"]["curves"] for file in trials],
+        [folder.relative_to(run) for folder in curves],
+    ]
+
+
 def wait_for(condition: Callable[[], object], seconds: float = 90.0) -> None:
-    """Look until it is so."""
+    """Wait until something is so."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"

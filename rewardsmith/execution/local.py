@@ -1,7 +1,8 @@
 """Run jobs in worker processes of this machine.
 
 A job runs in a fresh interpreter (`rewardsmith.worker`) whose environment holds no keys, and
-answers with JSON lines: progress, then its result. A worker that dies takes only its own job down.
+answers with JSON lines: progress, then its result. A worker that dies takes only its own job down;
+one whose files cannot be written or read stops everything, since a full disk is no fault of a job.
 """
 
 from __future__ import annotations
@@ -20,10 +21,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rewardsmith.errors import WorkerError
+from rewardsmith.errors import ResultsError, StorageError, WorkerError
 from rewardsmith.execution.base import Done, Job, Outcome, Progress
+from rewardsmith.files import writing
 from rewardsmith.settings import Settings
 
+STOPS = {kind.__name__: kind for kind in (ResultsError, StorageError)}
+"""Errors of a worker that are not its job's fault: they are raised here."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 Event = tuple[str, Any]
@@ -89,6 +93,9 @@ class LocalExecutor:
 
         Args:
             jobs: in the order in which they start.
+
+        Raises:
+            ResultsError: a file of a job is damaged, or cannot be written.
         """
         waiting = deque(jobs)
         selector = selectors.DefaultSelector()
@@ -110,7 +117,9 @@ class LocalExecutor:
         return not self._running or busy + job.cores <= self.workers
 
     def _start(self, job: Job) -> _Running:
-        job.log.parent.mkdir(parents=True, exist_ok=True)
+        with writing(job.log):
+            job.log.parent.mkdir(parents=True, exist_ok=True)
+            job.log.touch()
         read, write = os.pipe()
         variables = dict.fromkeys(THREAD_VARIABLES, "1")
         path = os.pathsep.join(dict.fromkeys([_package_root(), *filter(None, sys.path)]))
@@ -157,6 +166,8 @@ class LocalExecutor:
             yield running.job.name, message["progress"]
         elif "value" in message:
             running.outcome = Outcome(value=message["value"])
+        elif "stop" in message:
+            raise STOPS[message["stop"]](message["error"])
         else:
             error = WorkerError(message["error"], message.get("traceback", ""))
             running.outcome = Outcome(error=error)

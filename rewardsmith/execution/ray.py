@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from rewardsmith.errors import ConfigurationError, ResultsError, WorkerError
+from rewardsmith.errors import ConfigurationError, ResultsError, StorageError, WorkerError
 from rewardsmith.execution.base import Done, Job, Outcome, Progress
 from rewardsmith.execution.local import LocalExecutor
-from rewardsmith.files import write_whole
+from rewardsmith.files import write_whole, writing
 from rewardsmith.installed import everything
 from rewardsmith.llm.keys import without_secrets
 from rewardsmith.settings import RaySettings, Settings
@@ -161,6 +161,8 @@ class RayExecutor:
             return self._lost(task, error)
         if kind == "progress":
             on_progress(task.job.name, data)
+        elif kind == "stop":
+            raise StorageError(f"On a node of the cluster: {data}")
         else:
             _keep(task.job, data["files"])
             task.outcome = _outcome(data)
@@ -339,9 +341,10 @@ def _keep(job: Job, files: Mapping[str, bytes]) -> None:
     for name, content in files.items():
         place = PurePosixPath(name)
         if name == _LOG:
-            job.log.parent.mkdir(parents=True, exist_ok=True)
-            with job.log.open("ab") as log:
-                log.write(content)
+            with writing(job.log):
+                job.log.parent.mkdir(parents=True, exist_ok=True)
+                with job.log.open("ab") as log:
+                    log.write(content)
         elif job.folder is None or place.is_absolute() or ".." in place.parts:
             raise ResultsError(f"The job {job.name} sent a file {name!r} from outside its folder.")
         else:
@@ -374,23 +377,24 @@ def _work(
 
     Yields:
         ``progress`` with what it reported; at the end ``outcome`` with the fields of `Outcome` and
-        the files that it wrote.
+        the files that it wrote, or ``stop`` with what is wrong with the node's disk.
     """
     with tempfile.TemporaryDirectory(prefix="rewardsmith-") as scratch:
-        folder = Path(scratch) / "run"
-        for name, content in zip(names, contents, strict=True):
-            write_whole(folder / name, content)
-        spell = _speller(folder)
-        data = json.loads(text, object_hook=spell)
-        log = Path(scratch) / "log.txt"
-        job = Job("job", data["target"], data["payload"], log, timeout_s)
-        executor = LocalExecutor(1, without_secrets(dict(os.environ)))
-        with contextlib.closing(executor.events([job])) as events:
-            for _, event in events:
-                if isinstance(event, Outcome):
-                    yield "outcome", {**_plain(event), "files": _written(folder, names, log)}
-                else:
-                    yield "progress", event
+        folder, log = Path(scratch) / "run", Path(scratch) / "log.txt"
+        try:
+            for name, content in zip(names, contents, strict=True):
+                write_whole(folder / name, content)
+            data = json.loads(text, object_hook=_speller(folder))
+            job = Job("job", data["target"], data["payload"], log, timeout_s)
+            executor = LocalExecutor(1, without_secrets(dict(os.environ)))
+            with contextlib.closing(executor.events([job])) as events:
+                for _, event in events:
+                    if isinstance(event, Outcome):
+                        yield "outcome", {**_plain(event), "files": _written(folder, names, log)}
+                    else:
+                        yield "progress", event
+        except ResultsError as error:
+            yield "stop", str(error)
 
 
 def _speller(folder: Path) -> Callable[[dict[str, Any]], Any]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rewardsmith.errors import ConfigurationError, WorkerError
+from rewardsmith.errors import ConfigurationError, ResultsError, WorkerError
 from rewardsmith.execution.base import Done, Job, Outcome, Progress
 from rewardsmith.execution.local import LocalExecutor
 from rewardsmith.llm.keys import without_secrets
@@ -129,8 +129,7 @@ class SlurmExecutor:
     def _outcome(self, task: _Task) -> Outcome | None:
         """What became of a task that is over; one that came to nothing is handed in again."""
         try:
-            value: Outcome = task.handle.result()
-            return value
+            value: Outcome | ResultsError = task.handle.result()
         except Exception as error:  # submitit's own, or what the job died of before it began
             if task.starts <= self.settings.retries:
                 self._running.remove(task)
@@ -138,6 +137,9 @@ class SlurmExecutor:
                 return None
             reason = f"Slurm lost it {task.starts} times, at last: {_first_line(error)}"
             return Outcome(error=WorkerError(reason))
+        if isinstance(value, ResultsError):
+            raise value
+        return value
 
     def _cancel_all(self) -> None:
         for task in self._running:
@@ -225,12 +227,15 @@ def _first_line(error: BaseException) -> str:
 # -- on the node ----------------------------------------------------------------------------------
 
 
-def _work(job: Job, messages: Path) -> Outcome:
-    """Do a job in a process that Slurm has started."""
+def _work(job: Job, messages: Path) -> Outcome | ResultsError:
+    """Do a job in a process that Slurm has started; say what is wrong with the disk, if it is."""
     executor = LocalExecutor(job.cores, without_secrets(dict(os.environ)))
     with messages.open("ab", buffering=0) as stream:
 
         def told(_: str, data: dict[str, Any]) -> None:
             stream.write(json.dumps(data).encode() + b"\n")
 
-        return executor.run([job], told)[job.name]
+        try:
+            return executor.run([job], told)[job.name]
+        except ResultsError as error:
+            return error

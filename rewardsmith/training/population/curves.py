@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
@@ -12,6 +13,7 @@ from tensorboard.compat.proto.types_pb2 import DT_STRING
 from tensorboard.plugins.text.metadata import create_summary_metadata
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+from rewardsmith.files import writing
 from rewardsmith.types import Checkpoint
 
 
@@ -25,7 +27,9 @@ class Curves:
             folder: of the training.
             source: of the reward function.
         """
-        self._writer = EventFileWriter(folder)
+        self._folder = Path(folder)
+        with writing(self._folder):
+            self._writer = EventFileWriter(folder)
         text = TensorProto(dtype=DT_STRING, string_val=[f"```python\n{source}\n```".encode()])
         metadata = create_summary_metadata("reward/source", "")
         value = Summary.Value(tag="reward/source", tensor=text, metadata=metadata)
@@ -42,7 +46,8 @@ class Curves:
         if point.success is not None:
             values["checkpoint/success"] = point.success
         self.scalars(point.timesteps, values)
-        self._writer.flush()
+        with writing(self._folder):
+            self._writer.flush()
 
     def scalars(self, timesteps: int, values: Mapping[str, float]) -> None:
         """Write numbers at one moment."""
@@ -51,7 +56,10 @@ class Curves:
 
     def close(self) -> None:
         """Write everything out."""
-        self._writer.close()
+        with writing(self._folder):
+            self._writer.close()
 
     def _write(self, timesteps: int, summary: Summary) -> None:
-        self._writer.add_event(Event(wall_time=time.time(), step=timesteps, summary=summary))
+        event = Event(wall_time=time.time(), step=timesteps, summary=summary)
+        with writing(self._folder):
+            self._writer.add_event(event)
