@@ -63,7 +63,7 @@ def is_made_by_make(shop: Workshop, line: str) -> None:
 
 
 def could_be_installed(shop: Workshop, line: str) -> None:
-    """Nothing is installed: the file is there, or the extra or requirement is that of pyproject."""
+    """Nothing is installed: the file is there, or the extra or requirement is ours."""
     extras = project()["optional-dependencies"]
     words = shlex.split(line)[2:]
     for word in words:
@@ -72,7 +72,8 @@ def could_be_installed(shop: Workshop, line: str) -> None:
                 assert extra in extras, f"{word} names no extra of pyproject.toml"
         elif not word.startswith("-"):
             known = {requirement for extra in extras.values() for requirement in extra}
-            assert (ROOT / word).is_file() or word in known, word
+            known |= set((ROOT / "requirements.txt").read_text().splitlines())
+            assert (ROOT / word).is_file() or word.removesuffix("+cpu") in known, word
 
 
 def is_refused(shop: Workshop, line: str) -> None:
