@@ -40,7 +40,9 @@ class RayCluster:
         self._nodes: dict[str, subprocess.Popen[bytes]] = {}
         self.address = f"{HEAD}:{_free_port()}"
         try:
-            self._start(HEAD, "--head", f"--port={self.address.rpartition(':')[2]}")
+            port = self.address.rpartition(":")[2]
+            # the client's server has a fixed port, which another cluster may have taken
+            self._start(HEAD, "--head", f"--port={port}", f"--ray-client-server-port={_free_port()}")
             self.start()
         except BaseException:
             self.close()

@@ -181,6 +181,7 @@ SPREAD = (
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_run_that_loses_a_node_ends_as_it_would_here(cluster: RayCluster, tmp_path: Path) -> None:
     here = generate(tmp_path, *SPREAD)
     assert here.returncode == 0, here.stderr
