@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rewardsmith.errors import ConfigurationError
+from rewardsmith.errors import ConfigurationError, ResultsError
 
 Report = Callable[[Any], None]
 
@@ -107,3 +108,14 @@ def sleep_once(payload: dict[str, Any], report: Report) -> str:
     if first:
         time.sleep(600)
     return "awake"
+
+
+def no_room(payload: dict[str, Any], report: Report) -> None:
+    try:
+        raise OSError(errno.ENOSPC, "No space left on device", "model.zip")
+    except OSError as error:
+        raise RuntimeError("a library gave up") from error
+
+
+def damaged(payload: dict[str, Any], report: Report) -> None:
+    raise ResultsError("experience.npz is damaged.")

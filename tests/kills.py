@@ -139,17 +139,25 @@ class Life:
         out, err = process.communicate(timeout=900)
         return process.returncode, out + err
 
-    def kill_after(self, seconds: float, everyone: bool) -> None:
-        """Start, and kill after so long.
+    def kill_at(self, moment: float, timeline: Timeline, everyone: bool) -> None:
+        """Start, and kill where a run that nobody disturbs is at a moment.
 
         Args:
-            seconds: from the start.
+            moment: seconds from that run's start.
+            timeline: of that run.
             everyone: else the controller alone, and the others have to go by themselves.
         """
         known = len(self._events())
-        process = self.start()
+        process, began = self.start(), time.monotonic()
+        wait, pace = moment, 1.0
+        if moment > timeline.start:
+            while len(self._events()) == known and process.poll() is None:
+                time.sleep(0.1)
+            # a machine that has more to do now takes longer for the rest, too
+            pace = max(1.0, (time.monotonic() - began) / timeline.start)
+            wait = timeline.left(moment, self.run)
         try:
-            process.wait(timeout=seconds)
+            process.wait(timeout=pace * wait)
         except subprocess.TimeoutExpired:
             self._kill(process, everyone)
         process.communicate()
@@ -260,12 +268,10 @@ class Timeline:
             for file, state in life._written().items()
         }
 
-    def delay(self, moment: float, run: Path | None) -> float:
-        """How long a run that goes on needs about until it is where the other was at a moment."""
-        if run is None or moment < self.start:
-            return moment
-        there = [at for file, at in self._files.items() if (run / file).exists()]
-        return self.start + max(0.3, moment - max([self.start, *there]))
+    def left(self, moment: float, run: Path | None) -> float:
+        """How long a run that goes on needs, once begun, until it is where this one was."""
+        there = [at for file, at in self._files.items() if run and (run / file).exists()]
+        return max(0.3, moment - max([self.start, *there]))
 
 
 @contextmanager

@@ -52,7 +52,7 @@ def test_a_run_killed_at_random_moments_goes_on_and_ends_the_same(
     with Provider() as provider:
         life = Life(tmp_path, provider)
         for number, moment in enumerate(chosen):
-            life.kill_after(timeline.delay(moment, life.run), everyone=number % 2 == 0)
+            life.kill_at(moment, timeline, everyone=number % 2 == 0)
         code, said = life.end()
     told = f"seed {seed}, killed at {[round(item) for item in chosen]} s: {life.phases}\n{said}"
     print(told)
@@ -92,8 +92,9 @@ def test_a_disk_that_is_full_or_read_only_ends_a_run_with_a_sentence(tmp_path: P
         asked = sum(provider.sent.values())
         assert asked == len(life.recorded()) > 0, "what was paid for is there"
         disk.free()
-        process = life.start()
         assert life.run is not None
+        shutil.rmtree(life.run / "tensorboard_logs", ignore_errors=True)
+        process = life.start()
         curves = life.run / "tensorboard_logs" / "iteration_1"
         wait_for(lambda: list(curves.glob("candidate_*/seed_0/events*")))
         with disk.read_only():
