@@ -113,7 +113,7 @@ class Loop:
             stopped=stopped,
         )
         self.run.update_record(seconds=result.seconds)
-        self.run.write_summary(summarize(result, self.settings))
+        self.run.write_summary(summarize(result, self.settings, self.run.read_record()))
         if result.best is not None:
             self.run.write_card(card(result, self.settings, self.task, self.by))
         self.listener.finished(result)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from rewardsmith.evaluation import merge, training_seed
 from rewardsmith.headline import WINNER, Entrant, human_normalised, improvement
 from rewardsmith.llm.types import Usage
 from rewardsmith.results import RunDirectory
+from rewardsmith.reward.lockdown import LAYERS
 from rewardsmith.search.alarms import find_alarms
 from rewardsmith.search.reflection import block
 from rewardsmith.search.screens import savings
@@ -57,8 +58,8 @@ class Result:
     stopped: ProviderError | None = None
 
 
-def summarize(result: Result, settings: Settings) -> dict[str, Any]:
-    """The result as plain data."""
+def summarize(result: Result, settings: Settings, record: Mapping[str, Any]) -> dict[str, Any]:
+    """The result as plain data; `record` is what ``run.json`` says."""
     searched = [trial.evaluation for trial in result.trials]
     compared = [item.evaluation for item in result.entrants if item.evaluation is not None]
     return {
@@ -78,7 +79,20 @@ def summarize(result: Result, settings: Settings) -> dict[str, Any]:
             "selection": _seeds(searched, settings.experiment.seed),
             "headline": _seeds(compared, settings.experiment.seed),
         },
+        "sandbox": protection(record),
         "stopped": None if result.stopped is None else str(result.stopped),
+    }
+
+
+def protection(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What locked the reward processes down in all parts of a run, as ``run.json`` tells it."""
+    parts = [record, *record.get("resumed", [])]
+    told = [part["sandbox_layers"] for part in parts if "sandbox_layers" in part]
+    layers = [name for name in LAYERS if told and all(name in item for item in told)]
+    return {
+        "layers": layers,
+        "missing": [name for name in LAYERS if told and name not in layers],
+        "allow_weaker": any(part.get("sandbox_allow_weaker") for part in parts),
     }
 
 

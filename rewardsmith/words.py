@@ -9,6 +9,7 @@ from typing import Any
 from rewardsmith.headline import Entrant
 from rewardsmith.llm.types import Usage
 from rewardsmith.progress import span
+from rewardsmith.reward.lockdown import LAYERS
 from rewardsmith.search.alarms import find_alarms
 from rewardsmith.search.screens import FAIR_SHARE
 from rewardsmith.settings import ExperimentSettings, PopulationSettings
@@ -121,9 +122,10 @@ def measure_text(kind: str, episodes: int) -> str:
 
 
 def layers_text(layers: tuple[str, ...], weaker: bool) -> str:
-    """What locks the reward processes down."""
-    text = ", ".join(name.replace("_", " ") for name in layers)
-    return text + (" (weaker protection was allowed)" if weaker else "")
+    """What locks the reward processes down, and what does not."""
+    missing = [name for name in LAYERS if name not in layers]
+    text = ", ".join(layers) + (f"; missing: {', '.join(missing)}" if missing else "")
+    return text.replace("_", " ") + (" (weaker protection was allowed)" if weaker else "")
 
 
 def count(number: int, noun: str) -> str:

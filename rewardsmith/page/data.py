@@ -21,7 +21,7 @@ from rewardsmith.page.progress import Progress
 from rewardsmith.page.standing import log_lines, standing
 from rewardsmith.results import RunDirectory
 from rewardsmith.search.base import rank
-from rewardsmith.summary import final_trials
+from rewardsmith.summary import final_trials, protection
 from rewardsmith.types import Trial
 
 MOST_VIDEO = 2_000_000
@@ -213,8 +213,9 @@ def _versions(record: dict[str, Any]) -> dict[str, str]:
 
 
 def _sandbox(record: dict[str, Any]) -> dict[str, Any]:
-    layers = [name.replace("_", " ") for name in record.get("sandbox_layers", [])]
-    return {"layers": layers, "weaker": bool(record.get("sandbox_allow_weaker"))}
+    found = protection(record)
+    names = {key: [name.replace("_", " ") for name in found[key]] for key in ("layers", "missing")}
+    return {**names, "weaker": found["allow_weaker"]}
 
 
 def _texts(run: RunDirectory, found: Sequence[dict[str, Any]]) -> dict[str, str]:

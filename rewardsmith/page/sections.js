@@ -224,7 +224,7 @@ function drawMade(data) {
     el("div.columns", {},
       el("div", {}, el("h3", {}, "Cost"), drawCost(data)),
       el("div", {}, el("h3", {}, "Versions"), list(Object.entries(data.versions)), el("h3", {}, "Protection"),
-        el("p", {}, data.sandbox.layers.length ? `Rewards were called in a process of their own with: ${data.sandbox.layers.join(", ")}.` : "Nothing is recorded.", data.sandbox.weaker ? " Weaker protection was allowed." : ""))),
+        el("p", {}, data.sandbox.layers.length ? `Rewards were called in a process of their own with: ${data.sandbox.layers.join(", ")}.` : "Nothing is recorded.", data.sandbox.missing.length ? ` Missing: ${data.sandbox.missing.join(", ")}.` : "", data.sandbox.weaker ? " Weaker protection was allowed." : ""))),
     el("h3", {}, "How the numbers were made"), el("ul.notes", {}, data.notes.map((note) => el("li", {}, note))),
     data.left_out ? el("p.hint", {}, `${count(data.left_out, "part")} of the least interesting candidates were left out to keep this page small; the folder of the run has everything.`) : null,
     fold("config", "Configuration", () => text(data.config, "configuration")));

@@ -57,7 +57,18 @@ METHODS = frozenset(
 )
 ATTRIBUTES = frozenset({"shape", "ndim", "size", "T", "dtype"})
 
-DTYPE_CALLS = frozenset(
-    "array asarray zeros ones full zeros_like ones_like full_like arange astype".split()
-)
-"""Calls in which ``float`` or ``np.float64`` may stand as an argument."""
+DTYPE_CALLS = {
+    "astype": 0,
+    "array": 1,
+    "asarray": 1,
+    "zeros": 1,
+    "ones": 1,
+    "zeros_like": 1,
+    "ones_like": 1,
+    "full": 2,
+    "full_like": 2,
+    "arange": 3,
+}
+"""Calls in which ``float`` or ``np.float64`` may stand as an argument, and as the which one.
+
+Elsewhere it would be a value: ``np.array(float).item()`` is the type itself."""

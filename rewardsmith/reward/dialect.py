@@ -179,11 +179,18 @@ def _check_size(tree: ast.AST) -> None:
         if not level:
             break
         if depth > MAX_DEPTH or count > MAX_NODES:
-            raise Violation("too_complex", level[0])
+            placed = (node for node in level if hasattr(node, "lineno"))
+            raise Violation("too_complex", next(placed, None))
 
 
 class _Strip(ast.NodeTransformer):
     """Drop what is harmless and means nothing: docstrings, annotations, three imports."""
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        super().generic_visit(node)
+        if getattr(node, "body", None) == [] and not isinstance(node, ast.Module):
+            node.body = [ast.Pass()]  # type: ignore[attr-defined]
+        return node
 
     def visit_Import(self, node: ast.Import) -> ast.AST | None:  # noqa: N802
         allowed_names = {("numpy", "np"), ("math", None), ("typing", None)}
@@ -672,7 +679,7 @@ class _Scope:
     def call(self, node: ast.Call) -> None:
         function = node.func
         if isinstance(function, ast.Name):
-            keywords, name = self.named_call(function), function.id
+            keywords, name = self.named_call(function), ""  # a helper may be called `einsum`
         elif isinstance(function, ast.Attribute):
             keywords, name = self.attribute_call(function), function.attr
         else:
@@ -683,7 +690,7 @@ class _Scope:
                 raise Violation("star", node)
             if keywords is not None and keyword.arg not in keywords:
                 raise Violation("keyword", keyword)
-            if keyword.arg == "dtype" and self.is_type(keyword.value):
+            if keyword.arg == "dtype" and name and self.is_type(keyword.value):
                 continue
             self.expression(keyword.value)
         for position, argument in enumerate(node.args):
@@ -698,7 +705,7 @@ class _Scope:
         elif text and position == 0 and name == "einsum":
             if not _EINSUM.fullmatch(node.value):  # type: ignore[attr-defined]
                 raise Violation("string", node)
-        elif not (name in allowed.DTYPE_CALLS and self.is_type(node)):
+        elif not (allowed.DTYPE_CALLS.get(name) == position and self.is_type(node)):
             self.expression(node)
 
     def named_call(self, function: ast.Name) -> frozenset[str] | None:

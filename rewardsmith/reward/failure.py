@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from rewardsmith.errors import RewardsmithError
 from rewardsmith.reward import dialect, reasons
 from rewardsmith.types import Fault, Status
+
+_LINE_END = re.compile(r"\r\n?|\n")
 
 
 class RewardFailure(RewardsmithError):
@@ -32,18 +36,18 @@ class RewardFailure(RewardsmithError):
                 outside the source is ignored.
             details: fill the blanks of the sentence.
         """
-        lines = source.encode(errors="replace").decode().split("\n")  # as Python counts them
+        lines = _LINE_END.split(source.encode(errors="replace").decode())  # as Python counts
         line, column, end_line, end_column = place
         self.reason = reason
         self.line = line if 0 < line <= len(lines) else 0
-        self.source_line = lines[self.line - 1].strip()[:200] if self.line else ""
+        self.source_line = _printable(lines[self.line - 1].strip())[:200] if self.line else ""
         known = {"limit": dialect.MAX_LENGTH, "loop_limit": dialect.MAX_LOOPS}
         text = reasons.sentence(reason, **{**known, **details})
         if self.line:
             excerpt = self.source_line
             if end_line == line and 0 <= column < end_column:
                 row = lines[line - 1].encode()
-                excerpt = row[column:end_column].decode(errors="replace") or excerpt
+                excerpt = _printable(row[column:end_column].decode(errors="replace")) or excerpt
             text = f"line {self.line}, `{excerpt[:120]}`: {text}"
         super().__init__(text)
 
@@ -52,3 +56,10 @@ class RewardFailure(RewardsmithError):
         if self.reason == "deadline":
             status = Status.TIMEOUT
         return Fault(status, self.reason, str(self), self.line, self.source_line)
+
+
+def _printable(text: str) -> str:
+    """Text without what a terminal would obey: it ends in messages, logs and prompts."""
+    return "".join(
+        letter if letter.isprintable() else " " if letter == "\t" else "?" for letter in text
+    )

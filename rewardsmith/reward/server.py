@@ -13,12 +13,14 @@ os.environ.update(
     dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 )  # before numpy is imported, or it starts threads that the lock could not hold
 
+import ast  # noqa: E402
 import builtins  # noqa: E402
 import contextlib  # noqa: E402
 import json  # noqa: E402
 import math  # noqa: E402
 import mmap  # noqa: E402
 import types  # noqa: E402
+import unicodedata  # noqa: E402, F401 - the parser imports it at the first name beyond ASCII
 import warnings  # noqa: E402
 from typing import Any, NoReturn  # noqa: E402
 
@@ -91,6 +93,8 @@ def frozen(value: Any) -> Any:
         return tuple(frozen(item) for item in value)
     if isinstance(value, dict):
         return types.MappingProxyType({key: frozen(item) for key, item in value.items()})
+    if isinstance(value, np.generic) and value.dtype.kind not in "fiub":
+        raise Refused("constant_kind")  # a record is a view that can be written to
     if value is None or isinstance(value, (bool, int, float, str, range, np.generic)):
         return value
     if isinstance(value, types.FunctionType):
@@ -134,10 +138,14 @@ class Server:
             "np": numpy_namespace(),
             "math": math_namespace(),
         }
-        exec(compile(tree, _FILENAME, "exec"), self.globals)
+        exec(_compiled(tree), self.globals)
         for name, value in self.globals.items():
             if name not in ("__builtins__", "np", "math"):
-                self.globals[name] = frozen(value)
+                try:
+                    self.globals[name] = frozen(value)
+                except (Refused, RecursionError):  # the latter: a list that holds itself
+                    place = _assignment(tree, name)
+                    raise dialect.Violation("constant_kind", place) from None
         self.reward = self.globals[dialect.ENTRY]
         return 0
 
@@ -195,6 +203,26 @@ class Server:
             reasons.NUMBERS[reason], reasons.EXCEPTIONS.index(exception), *place, component, 0
         )
         self.output[: len(fault)] = fault
+
+
+def _compiled(tree: ast.Module) -> types.CodeType:
+    """Compile; what only the compiler minds, such as a stray `break`, is a rejection as well."""
+    try:
+        return compile(tree, _FILENAME, "exec")
+    except SyntaxError as error:
+        raise dialect.Violation("syntax", line=error.lineno or 0) from None
+    except (ValueError, RecursionError, MemoryError):
+        raise dialect.Violation("too_complex") from None
+
+
+def _assignment(tree: ast.Module, name: str) -> ast.stmt | None:
+    """The last statement of the top level that binds a name."""
+    found = None
+    for statement in tree.body:
+        stored = (node for node in ast.walk(statement) if isinstance(node, ast.Name))
+        if any(node.id == name and isinstance(node.ctx, ast.Store) for node in stored):
+            found = statement
+    return found
 
 
 def _map(descriptor: int, size: int, writable: bool) -> mmap.mmap:
