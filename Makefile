@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 # two files of tests at a time: most wait for processes of their own
-PARALLEL := -n 2 --dist loadfile
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
 # nothing is installed whose hash is not in the lock, and nothing built but the one package without a wheel
 INSTALL := $(BIN)/python -m pip install --require-hashes --constraint requirements-lock.txt \
