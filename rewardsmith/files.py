@@ -35,6 +35,22 @@ def write_whole(file: Path, data: str | bytes) -> None:
         raise ResultsError(f"{file} cannot be written: {error.strerror}.") from None
 
 
+def link_or_copy(file: Path, name: Path) -> None:
+    """Give a file that is never changed a second name; where there are no links, a copy.
+
+    Raises:
+        ResultsError: it cannot be written.
+    """
+    temporary = name.with_name(f".{name.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    try:
+        temporary.unlink(missing_ok=True)
+        os.link(file, temporary)
+        os.replace(temporary, name)
+        temporary.unlink(missing_ok=True)  # rename does nothing where both are one file already
+    except OSError:
+        write_whole(name, file.read_bytes())
+
+
 def read_text(file: Path, last: int | None = None) -> str:
     """Read a text that somebody may be writing to; what is not UTF-8 is replaced.
 

@@ -432,13 +432,16 @@ class RunDirectory:
         """Whether an iteration is finished, its table and reflection written."""
         return (self.iteration(iteration) / "evaluations.json").exists()
 
-    def read_trials(self) -> list[Trial]:
+    def read_trials(self, iteration: int | None = None) -> list[Trial]:
         """Read all finished candidates, in order.
+
+        Args:
+            iteration: only those of this one.
 
         Raises:
             ResultsError: a file is damaged.
         """
-        files = self.root.glob("iteration_*/candidate_*.json")
+        files = self.root.glob(f"iteration_{iteration or '*'}/candidate_*.json")
         trials = [trial for file in files if (trial := self._read(_TRIAL, file)) is not None]
         return sorted(trials, key=lambda item: (item.candidate.iteration, item.candidate.index))
 

@@ -18,7 +18,7 @@ from rewardsmith.search.reflection import block
 from rewardsmith.search.screens import savings
 from rewardsmith.settings import Settings
 from rewardsmith.tasks.task import Task
-from rewardsmith.types import Candidate, Evaluation, Fitness, Status, Trial
+from rewardsmith.types import PROVIDER, Candidate, Evaluation, Fitness, Status, Trial
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("rewardsmith", "templates"),
@@ -84,7 +84,7 @@ def summarize(result: Result, settings: Settings) -> dict[str, Any]:
 
 def author_of(candidate: Candidate, provider: str) -> str:
     """Who wrote a reward: the provider, a strategy, or the user in a file."""
-    return provider if candidate.origin == "provider" else candidate.origin
+    return provider if candidate.origin == PROVIDER else candidate.origin
 
 
 def row(trial: Trial) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from rewardsmith import config as configuration
 from rewardsmith.files import read_text
 from rewardsmith.page import words
 from rewardsmith.page.budget import fit
-from rewardsmith.page.candidates import entries, rows
+from rewardsmith.page.candidates import Entry, entries, rows
+from rewardsmith.page.crowd import by_iteration, choose
 from rewardsmith.page.curves import curves
 from rewardsmith.page.progress import Progress
 from rewardsmith.page.standing import log_lines, standing
@@ -50,12 +51,22 @@ def collect(
     progress = progress or Progress.read(read_text(run.metrics_file))
     trials = final_trials(run)
     budget = _get(config, "training", "total_timesteps") or 1
-    found = rows(run, entries(run, trials, progress), budget, texts=full)
+    everybody = entries(run, trials, progress)
     log = log_lines(run)
     state = standing(run, record, summary, progress, log)
     if state["name"] == "running":
         summary = {}  # that of its first part, if it was resumed
     best = _best(summary, trials) or next(iter(_labels(rank(trials))), None)
+    first_best = next(iter(_labels(rank(_first(trials)))), None)
+    iterations = by_iteration(everybody)
+    wanted = [
+        best,
+        first_best,
+        *(row["candidate"] for row in summary.get("headline") or []),
+        *(row["best"] for row in iterations),
+    ]
+    shown = choose(everybody, filter(None, wanted))
+    found = rows(run, shown, budget, full, {item.candidate.label: item for item in everybody})
     data = {
         "schema": 1,
         "title": run.root.resolve().name,
@@ -65,16 +76,19 @@ def collect(
         "state": state,
         "iteration": _iteration(config, progress, trials),
         "best": best,
-        "first_best": next(iter(_labels(rank(_first(trials)))), None),
+        "first_best": first_best,
         "headline": _headline(run, summary, progress),
         "test": summary.get("test"),
         "candidates": found,
+        "total": len(everybody),
+        "trained": sum(trial.evaluation.fitness is not None for trial in trials),
+        "iterations": iterations,
         "screens": summary.get("screens"),
         "cost": _cost(config, record, summary, progress),
         "config": read_text(run.config_file),
         "versions": _versions(record),
         "sandbox": _sandbox(record),
-        "texts": _texts(run, found) if full else {},
+        "texts": _texts(run, everybody) if full else {},
         "video": _video(run) if full else None,
         "log": log,
     }
@@ -217,9 +231,9 @@ def _sandbox(record: dict[str, Any]) -> dict[str, Any]:
     return {"layers": layers, "weaker": bool(record.get("sandbox_allow_weaker"))}
 
 
-def _texts(run: RunDirectory, found: Sequence[dict[str, Any]]) -> dict[str, str]:
+def _texts(run: RunDirectory, found: Sequence[Entry]) -> dict[str, str]:
     """What the model was told after each iteration."""
-    numbers = sorted({row["iteration"] for row in found})
+    numbers = sorted({item.candidate.iteration for item in found})
     texts = {str(number): run.read_texts(number).get("reflection", "") for number in numbers}
     return {number: text[:40_000] for number, text in texts.items() if text}
 

@@ -46,13 +46,17 @@ class Population:
 
     @staticmethod
     def check(settings: Settings, executor: LocalExecutor) -> None:
-        """See whether the environment suits, and find the device; see `Backend.check`.
+        """See whether the environment suits, and the machine; see `Backend.check`.
 
         Raises:
-            ConfigurationError: it does not, or there is no such device.
+            ConfigurationError: it does not, or there is no such device, or no room for so many
+                reward processes at once.
         """
         _check_spaces(settings)
-        payload = {"training": settings.training.model_dump(by_alias=True)}
+        payload = {
+            "training": settings.training.model_dump(by_alias=True),
+            "candidates": settings.experiment.candidates,
+        }
         check_in_worker(executor, f"{_WORKER}:check", payload)
 
     def train(
