@@ -196,6 +196,11 @@ class RunDirectory:
         """Folder of one iteration's texts and numbers."""
         return self.root / f"iteration_{number}"
 
+    def iterations(self) -> list[int]:
+        """Numbers of the iterations that have begun, in order."""
+        names = (folder.name.partition("_")[2] for folder in self.root.glob("iteration_*"))
+        return sorted(int(name) for name in names if name.isdigit())
+
     @staticmethod
     def _place(candidate: Candidate) -> Path:
         """Where a candidate's files are, below the folder of their kind."""

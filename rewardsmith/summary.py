@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -169,23 +170,42 @@ def card(result: Result, settings: Settings, task: Task, by: str) -> str:
     )
 
 
-def final_trials(run: RunDirectory) -> list[Trial]:
+Read = dict[int, tuple[list[Trial], list[list[Trial]]]]
+"""By iteration: its candidates, and its races."""
+
+
+def final_trials(run: RunDirectory, known: Read | None = None) -> list[Trial]:
     """All finished candidates of a run, with what their races found.
+
+    Args:
+        run: finished or going on.
+        known: iterations that are over and were read before, so that they are not read again;
+            those that are over now are added.
 
     Raises:
         ResultsError: a file is damaged.
     """
-    trials = run.read_trials()
-    for number in sorted({trial.candidate.iteration for trial in trials}):
-        for race in run.read_races(number):
-            found = {item.candidate.label: item.evaluation for item in race}
-            trials = [_with_more(trial, found.get(trial.candidate.label)) for trial in trials]
-    return trials
+    known = {} if known is None else known
+    trials: dict[str, Trial] = {}
+    for number in run.iterations():
+        read = known.get(number)
+        if read is None:
+            over = run.is_closed(number)  # looked at first: what is over does not change
+            read = run.read_trials(number), run.read_races(number)
+            if over:
+                known[number] = read
+        own, races = read
+        trials.update((trial.candidate.label, trial) for trial in own)
+        for item in itertools.chain.from_iterable(races):
+            if item.candidate.label in trials:
+                trial = trials[item.candidate.label]
+                trials[item.candidate.label] = _with_more(trial, item.evaluation)
+    return list(trials.values())
 
 
-def _with_more(trial: Trial, more: Evaluation | None) -> Trial:
+def _with_more(trial: Trial, more: Evaluation) -> Trial:
     fitness = trial.evaluation.fitness
-    if more is None or fitness is None:
+    if fitness is None:
         return trial
     return replace(trial, evaluation=merge(fitness.kind, trial.evaluation, more))
 

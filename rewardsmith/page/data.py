@@ -22,7 +22,7 @@ from rewardsmith.page.progress import Progress
 from rewardsmith.page.standing import log_lines, standing
 from rewardsmith.results import RunDirectory
 from rewardsmith.search.base import rank
-from rewardsmith.summary import final_trials
+from rewardsmith.summary import Read, final_trials
 from rewardsmith.types import Trial
 
 MOST_VIDEO = 2_000_000
@@ -30,7 +30,10 @@ MOST_VIDEO = 2_000_000
 
 
 def collect(
-    run: RunDirectory, full: bool = True, progress: Progress | None = None
+    run: RunDirectory,
+    full: bool = True,
+    progress: Progress | None = None,
+    known: Read | None = None,
 ) -> dict[str, Any]:
     """Everything that the page of a run shows.
 
@@ -38,6 +41,7 @@ def collect(
         run: finished, going on, failed, or of an earlier version.
         full: with prompts, replies and the video; the live page does without.
         progress: what ``metrics.jsonl`` tells; None reads it.
+        known: see `rewardsmith.summary.final_trials`.
 
     Returns:
         Plain data; every number in it is finite.
@@ -49,7 +53,7 @@ def collect(
     record, summary = run.read_record(), run.read_summary() or {}
     config = configuration.recorded_values(run.config_file, run.earlier_overrides())
     progress = progress or Progress.read(read_text(run.metrics_file))
-    trials = final_trials(run)
+    trials = final_trials(run, known)
     budget = _get(config, "training", "total_timesteps") or 1
     everybody = entries(run, trials, progress)
     log = log_lines(run)

@@ -14,6 +14,7 @@ from rewardsmith.metrics import Metrics
 from rewardsmith.page import budget, crowd
 from rewardsmith.page.comparison import compare
 from rewardsmith.page.data import collect
+from rewardsmith.page.follow import Follower
 from rewardsmith.page.render import inlined
 from rewardsmith.results import RunDirectory
 from rewardsmith.settings import SandboxSettings
@@ -240,3 +241,18 @@ def test_those_on_their_way_are_on_the_page_of_a_large_run(tmp_path: Path) -> No
     labels = [item["label"] for item in collect(run, full=False)["candidates"]]
     assert {f"4/{index}" for index in range(120)} <= set(labels)
     assert "3/3" in labels and len(labels) == crowd.MOST_SHOWN
+
+
+def test_the_live_page_reads_what_is_over_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = made_up.running(tmp_path / "point")
+    follower, whole, read = Follower(run), RunDirectory.read_trials, []
+
+    def reading(self: RunDirectory, iteration: int | None = None) -> list[Trial]:
+        read.append(iteration)
+        return whole(self, iteration)
+
+    monkeypatch.setattr(RunDirectory, "read_trials", reading)
+    assert follower()["candidates"] == follower()["candidates"]
+    assert read == [1, 2, 2]
