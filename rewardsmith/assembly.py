@@ -15,6 +15,7 @@ from typing import Any
 import rewardsmith
 from rewardsmith import config as configuration
 from rewardsmith.console import Console
+from rewardsmith.errors import StorageError
 from rewardsmith.execution import LocalExecutor
 from rewardsmith.llm.exchanges import read_exchanges
 from rewardsmith.llm.keys import without_secrets
@@ -90,10 +91,16 @@ def carry_out(beginning: Beginning, console: Console) -> int:
     Raises:
         RewardsmithError: it cannot begin, in one sentence; nothing is written then.
     """
+    if beginning.run is not None:
+        with beginning.run.held():
+            return _carry_out(_build(beginning), beginning.run, console)
     parts = _build(beginning)
-    run = beginning.run or RunDirectory.create(
-        Path(parts.settings.paths.results), parts.settings.env.name
-    )
+    run = RunDirectory.create(Path(parts.settings.paths.results), parts.settings.env.name)
+    with run.held():
+        return _carry_out(parts, run, console)
+
+
+def _carry_out(parts: _Parts, run: RunDirectory, console: Console) -> int:
     _open(parts, run, console)
     result, video = _search(parts, run, console)
     report = _report(run)
@@ -212,11 +219,17 @@ def _film(settings: Settings, run: RunDirectory, best: Any, executor: LocalExecu
 
 
 def _report(run: RunDirectory) -> str | None:
-    """Write the report; give what went wrong, in a sentence: a run never fails because of it."""
+    """Write the report; give what went wrong, in a sentence: a run never fails because of it.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
     from rewardsmith.page.write import write_report
 
     try:
         write_report(run)
+    except StorageError:
+        raise
     except Exception as error:
         reason = str(error) or type(error).__name__
         return f"No report was written: {reason} Try again with rewardsmith report {run.root}"

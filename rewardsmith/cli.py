@@ -12,6 +12,7 @@ from rewardsmith import config as configuration
 from rewardsmith.assembly import Beginning, carry_out
 from rewardsmith.console import Console
 from rewardsmith.errors import Interrupted, RewardsmithError
+from rewardsmith.files import storage_error
 from rewardsmith.llm.auto import choose_provider
 from rewardsmith.llm.keys import take_environment
 from rewardsmith.notices import kept_off
@@ -35,8 +36,14 @@ def _job(config: DictConfig) -> None:
         console.stopped()
         code = Interrupted.exit_code
     except RewardsmithError as error:
-        console.error(str(error))
+        console.failed(error)
         code = error.exit_code
+    except OSError as error:  # wherever it happens, a full disk gets its sentence
+        full = storage_error(error)
+        if full is None:
+            raise
+        console.failed(full)
+        code = full.exit_code
     if code:
         raise SystemExit(code)
 

@@ -199,9 +199,27 @@ def yaml_text(values: Mapping[str, Any]) -> str:
     return OmegaConf.to_yaml(OmegaConf.create(dict(values)))
 
 
+def _load(config_file: Path) -> DictConfig:
+    """Read a run's configuration.
+
+    Raises:
+        ConfigurationError: it is damaged.
+    """
+    try:
+        config = OmegaConf.load(config_file)
+        if isinstance(config, DictConfig) and OmegaConf.select(config, "experiment.iterations"):
+            return config
+        reason = "it holds no whole configuration"
+    except (OSError, ValueError, TypeError, YAMLError, OmegaConfBaseException) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+    raise ConfigurationError(
+        f"{config_file} cannot be read: {reason}. Put it back: a run goes on as it began."
+    )
+
+
 def planned_iterations(config_file: Path) -> int:
     """How many iterations a run began with."""
-    return int(OmegaConf.load(config_file).experiment.iterations)
+    return int(_load(config_file).experiment.iterations)
 
 
 def recorded_values(config_file: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -248,7 +266,7 @@ def recorded(config_file: Path, overrides: Sequence[str]) -> Settings:
     Raises:
         ConfigurationError: an override is not of that kind, or a value is not allowed.
     """
-    config = OmegaConf.load(config_file)
+    config = _load(config_file)
     for override in overrides:
         key, separator, _ = override.partition("=")
         if not separator or "." not in key or key.startswith(("+", "~")):
@@ -259,4 +277,4 @@ def recorded(config_file: Path, overrides: Sequence[str]) -> Settings:
         if OmegaConf.select(config, key, default=_ABSENT) is _ABSENT:
             raise ConfigurationError(f"{key} is not in the configuration of the run.")
     config.merge_with_dotlist(list(overrides))
-    return check(plain(config))  # type: ignore[arg-type]
+    return check(plain(config))

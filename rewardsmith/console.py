@@ -9,7 +9,7 @@ from __future__ import annotations
 import textwrap
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from rich.markup import escape
 from rich.table import Table
 
 import rewardsmith
+from rewardsmith.errors import RewardsmithError, StorageError
 from rewardsmith.headline import Entrant
 from rewardsmith.llm.types import Provider, Usage
 from rewardsmith.progress import Line, progress_table, summary_text
@@ -109,8 +110,9 @@ class Console:
             self._write(f"warning: {text}")
 
     def _write(self, text: str) -> None:
+        """Add to the log; where that cannot be written, what has to be written ends the run."""
         if self._log is not None:
-            with self._log.open("a", encoding="utf-8") as stream:
+            with suppress(OSError), self._log.open("a", encoding="utf-8") as stream:
                 stream.write(f"{time.strftime('%H:%M:%S')} {text}\n")
 
     def error(self, text: str) -> None:
@@ -123,10 +125,18 @@ class Console:
         if self._run is None:
             self.error("stopped; nothing had begun.")
         else:
-            self.error(
-                "stopped; what was finished is kept. Go on with "
-                f"python gen.py experiment.resume={self._run.root}"
-            )
+            self.error(f"stopped; what was finished is kept. Go on with {self._resume()}")
+
+    def failed(self, error: RewardsmithError) -> None:
+        """The run has ended with an error: why, and how it goes on once that is mended."""
+        text = str(error)
+        if isinstance(error, StorageError) and self._run and self._run.config_file.is_file():
+            text = f"{text} What was finished is kept: then go on with {self._resume()}"
+        self.error(text)
+
+    def _resume(self) -> str:
+        assert self._run is not None
+        return f"python gen.py experiment.resume={self._run.root}"
 
     # -- the first lines --------------------------------------------------------------------------
 

@@ -2,8 +2,9 @@
 
 A `Job` names a function and gives it a JSON payload. It runs in a fresh interpreter
 (`rewardsmith.worker`) whose environment holds no keys, and answers with JSON lines: progress, then
-its result. A worker that dies takes only its own job down. Nothing else in the program knows where
-work runs.
+its result. A worker that dies takes only its own job down; one whose files cannot be written or
+read stops everything, since a full disk is no fault of a job. Nothing else in the program knows
+where work runs.
 """
 
 from __future__ import annotations
@@ -22,8 +23,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rewardsmith.errors import WorkerError
+from rewardsmith.errors import ResultsError, StorageError, WorkerError
+from rewardsmith.files import writing
 
+STOPS = {kind.__name__: kind for kind in (ResultsError, StorageError)}
+"""Errors of a worker that are not its job's fault: they are raised here."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -105,6 +109,9 @@ class LocalExecutor:
 
         Returns:
             Outcomes by job name.
+
+        Raises:
+            ResultsError: a file of a job is damaged, or cannot be written.
         """
         waiting = deque(jobs)
         outcomes: dict[str, Outcome] = {}
@@ -125,7 +132,9 @@ class LocalExecutor:
         return outcomes
 
     def _start(self, job: Job) -> _Running:
-        job.log.parent.mkdir(parents=True, exist_ok=True)
+        with writing(job.log):
+            job.log.parent.mkdir(parents=True, exist_ok=True)
+            job.log.touch()
         read, write = os.pipe()
         variables = dict.fromkeys(THREAD_VARIABLES, "1")
         path = os.pathsep.join(dict.fromkeys([_package_root(), *filter(None, sys.path)]))
@@ -173,6 +182,8 @@ class LocalExecutor:
             on_progress(running.job.name, message["progress"])
         elif "value" in message:
             running.outcome = Outcome(value=message["value"])
+        elif "stop" in message:
+            raise STOPS[message["stop"]](message["error"])
         else:
             error = WorkerError(message["error"], message.get("traceback", ""))
             running.outcome = Outcome(error=error)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from rewardsmith.errors import ProviderError
+from rewardsmith.errors import ProviderError, ResultsError
 from rewardsmith.evaluation import fitness, merge
 from rewardsmith.headline import Entrant, list_entrants, trained_together
 from rewardsmith.llm.session import Session
@@ -130,10 +130,10 @@ class Loop:
             candidates = self.author.write(proposals, self._written)
             self.trials += self._judge(number, candidates)
         self._race(number)
+        self._check_table(number)
         reflection = self.strategy.tell(number, tuple(self.trials))
         if not self.run.is_closed(number):
-            rows = [row(trial) for trial in self.trials if trial.candidate.iteration == number]
-            self.run.write_iteration(number, rows, reflection)
+            self.run.write_iteration(number, self._table(number), reflection)
         self._keep_best()
         self.listener.iteration_finished(number, self._best())
 
@@ -197,7 +197,7 @@ class Loop:
             if more is None:
                 most = experiment.candidates >> turn
                 chosen = rivals(self.trials, most, experiment.indifference)
-                if not chosen or turn > experiment.races or self.run.is_closed(number):
+                if not chosen or turn > experiment.races or self._is_over(number):
                     break
                 self.listener.racing(chosen, experiment.seeds)
                 more = self._train_more(number, chosen)
@@ -225,6 +225,28 @@ class Loop:
         merged = Trial(trial.candidate, merge(self.task.fitness_kind, trial.evaluation, more))
         self.listener.evaluated(merged, self.paid + self.session.usage)
         return merged
+
+    def _table(self, number: int) -> list[dict[str, Any]]:
+        return [row(trial) for trial in self.trials if trial.candidate.iteration == number]
+
+    def _is_over(self, number: int) -> bool:
+        """Whether an iteration is finished, and all that its table rests on is there."""
+        table = self.run.read_table(number)
+        return table is not None and _outcomes(table) == _outcomes(self._table(number))
+
+    def _check_table(self, number: int) -> None:
+        """See that an iteration that was over has come to the same as before.
+
+        Raises:
+            ResultsError: it has not: a file was lost or changed, and what came later rests on it.
+        """
+        if self.run.is_closed(number) and not self._is_over(number):
+            folder = self.run.iteration(number)
+            raise ResultsError(
+                f"The candidates and races in {folder} do not come to what evaluations.json there "
+                "says: a file is missing or was changed. Put it back, or delete evaluations.json "
+                "and all that came later if you want to go on with what is there."
+            )
 
     def _best(self) -> Trial | None:
         return next(iter(rank(self.trials)), None)
@@ -296,6 +318,15 @@ class Loop:
 
 def _same_reward(known: Candidate, candidate: Candidate) -> bool:
     return known.reward == candidate.reward and known.reply == candidate.reply
+
+
+def _outcomes(table: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """What must not change of an iteration that is over."""
+    fitness = [item.get("fitness") or {} for item in table]
+    return [
+        (item.get("candidate"), item.get("status"), found.get("mean"), found.get("seeds"))
+        for item, found in zip(table, fitness, strict=True)
+    ]
 
 
 def _readable(request: Request) -> str:

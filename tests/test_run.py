@@ -16,7 +16,20 @@ import pytest
 from stable_baselines3 import SAC
 
 from tests.llm.faulty_server import FaultyServer, ok, only_key
-from tests.runs import COMPARED, REPLIES, SMALL, environment, evaluations, generate, start, summary
+from tests.runs import (
+    COMPARED,
+    REPLIES,
+    SMALL,
+    comparable,
+    compared,
+    environment,
+    evaluations,
+    generate,
+    learned,
+    start,
+    summary,
+    wait_for,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -33,13 +46,6 @@ GOOD = "```python\n{}```\n".format(
 
 def served(server: FaultyServer) -> tuple[str, ...]:
     return ("llm.provider=openai", "llm.model=model-a", f"llm.base_url={server.url}")
-
-
-def wait_for(condition: object, seconds: float = 90.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def test_every_flawed_reply_is_reported_under_its_status(tmp_path: Path) -> None:
@@ -181,56 +187,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     result = generate(folder, *RESUMABLE, "video.episodes=1")
     assert result.returncode == 0, result.stderr
     return folder / "results" / "point"
-
-
-def comparable(run: Path) -> list[dict[str, object]]:
-    return [{**row, "seconds": None} for row in evaluations(run)]
-
-
-def compared(run: Path) -> list[dict[str, object]]:
-    """The headline table, but for the time that it took."""
-    return [{**row, "seconds": None} for row in summary(run)["headline"]]
-
-
-def learned(run: Path) -> list[object]:
-    """What the learners came to, to the last bit, and how often each curve is drawn."""
-    trials = sorted(run.glob("iteration_*/candidate_*.json"))
-    curves = sorted(path.parent for path in run.glob("tensorboard_logs/*/*/*/events*"))
-    return [
-        [file.read_bytes() for file in sorted(run.glob("iteration_*/experience.npz"))],
-        [json.loads(file.read_text())["evaluation"]["curves"] for file in trials],
-        [folder.relative_to(run) for folder in curves],
-    ]
-
-
-@pytest.mark.parametrize(
-    "moment",
-    [
-        "iteration_1/exchange_1_0.json",
-        "populations/1.json",
-        "iteration_2/candidate_0.json",
-        "tensorboard_logs/baselines/sparse/seed_500",  # of the fresh trainings
-    ],
-)
-def test_a_killed_run_goes_on_and_ends_the_same(
-    moment: str, undisturbed: Path, tmp_path: Path
-) -> None:
-    process = start(tmp_path, *RESUMABLE)
-    run = tmp_path / "results" / "point"
-    wait_for(lambda: list(run.glob(moment)))
-    process.kill()
-    process.communicate()
-    before = {
-        file: file.read_bytes()
-        for file in [*run.glob("iteration_*/exchange_*.json"), *run.glob("iteration_*/cand*.json")]
-    }
-    result = generate(tmp_path, f"experiment.resume={run}")
-    assert result.returncode == 0, result.stderr
-    assert comparable(run) == comparable(undisturbed)
-    assert compared(run) == compared(undisturbed)
-    assert learned(run) == learned(undisturbed)
-    for file, content in before.items():
-        assert file.read_bytes() == content, f"{file.name} was written again"
 
 
 def test_a_finished_run_can_be_prolonged(undisturbed: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from rewardsmith.errors import BudgetExceeded, ProviderError, ProviderUnusable
-from rewardsmith.llm.exchanges import write_exchange
+from rewardsmith.llm.exchanges import room_for_exchange, write_exchange
 from rewardsmith.llm.types import Provider, Reply, Request, Usage
 
 # How long Ctrl-C may go unnoticed while waiting for an answer.
@@ -126,7 +126,8 @@ class Session:
 
     def _exchange(self, request: Request) -> Reply | ProviderError:
         try:
-            reply = self._provider.complete(request)
+            with room_for_exchange(self._folder_of(request.iteration), request):
+                reply = self._provider.complete(request)
         except ProviderError as error:
             self._record(request, None, error)
             return error

@@ -20,6 +20,7 @@ from tensorboard.compat.proto.types_pb2 import DT_STRING
 from tensorboard.plugins.text.metadata import create_summary_metadata
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from rewardsmith.files import writing
 from rewardsmith.types import Checkpoint
 
 _COUNTER = itertools.count()
@@ -36,9 +37,10 @@ class Curves:
             source: of the reward function.
         """
         place = Path(folder)
-        place.mkdir(parents=True, exist_ok=True)
         name = f"{int(time.time()):010d}.{platform.node()}.{os.getpid()}.{next(_COUNTER)}"
         self._file = place / f"events.out.tfevents.{name}"
+        with writing(self._file):
+            place.mkdir(parents=True, exist_ok=True)
         text = TensorProto(dtype=DT_STRING, string_val=[f"```python\n{source}\n```".encode()])
         metadata = create_summary_metadata("reward/source", "")
         value = Summary.Value(tag="reward/source", tensor=text, metadata=metadata)
@@ -66,7 +68,7 @@ class Curves:
         self._write(Event(wall_time=time.time(), step=timesteps, summary=Summary(value=items)))
 
     def _write(self, *events: Event) -> None:
-        with self._file.open("ab") as stream:
+        with writing(self._file), self._file.open("ab") as stream:
             writer = RecordWriter(stream)
             for event in events:
                 writer.write(event.SerializeToString())
