@@ -330,35 +330,17 @@ def measure(asked: argparse.Namespace, folder: Path) -> None:
     before = own_processes(), set(shared.glob("*"))
     code, samples = carry_out(asked, folder)
     time.sleep(2.0)
-    run = folder / "results" / "point"
-    rows = by_iteration(samples, iterations_of(run))
-    found = sizes(run)
-    written = len(list(run.glob("iteration_*/candidate_*.json")))
     with (folder / "samples.jsonl").open("a") as stream:
         stream.writelines(json.dumps(asdict(item)) + "\n" for item in samples)
-    watched = [row for row in rows if "rss_mib" in row]
-    third, last = watched[min(2, len(watched) - 1)], watched[-1]
-    headline = {
+    left = {
         "exit_code": code,
-        "candidates": written,
-        "iterations": len(rows),
-        "seconds_last_over_third": round(last["seconds"] / third["seconds"], 2),
-        "after_training_last_over_third": round(last["after"] / max(third["after"], 0.1), 2),
-        "rss_mib_third": third["rss_mib"],
-        "rss_mib_last": last["rss_mib"],
-        "rss_mib_per_iteration": round(slope([row["rss_mib"] for row in watched[2:]]), 2),
-        "tree_mib_most": max(row["tree_mib"] or 0 for row in watched),
-        "descriptors_third": third["descriptors_at_end"],
-        "descriptors_last": last["descriptors_at_end"],
-        "descriptors_of_any_process": max(row["most_descriptors"] for row in watched),
-        "processes_most": max(row["processes"] for row in watched),
         "processes_left": len(own_processes() - before[0]),
         "temporary_files_left": len(leftovers(folder / "tmp")),
         "shared_memory_left": len(set(shared.glob("*")) - before[1] - in_use()),
-        "mb": found["all"]["mb"],
-        "disk_kb_per_candidate": round(1000 * found["all"]["disk_mb"] / max(written, 1), 1),
-        **open_page(run),
     }
+    run = folder / "results" / "point"
+    rows, found = by_iteration(samples, iterations_of(run)), sizes(run)
+    headline = summed_up(run, rows, found) | left | open_page(run)
     for key, value in headline.items():
         print(f"{key}: {value}")
     for row in rows:
@@ -370,6 +352,32 @@ def measure(asked: argparse.Namespace, folder: Path) -> None:
         )
     if not asked.quick:
         write(asked.name, headline, iterations=rows, files=found)
+
+
+def summed_up(
+    run: Path, rows: Sequence[dict[str, Any]], found: dict[str, dict[str, float]]
+) -> dict[str, Any]:
+    """The numbers that count."""
+    written = len(list(run.glob("iteration_*/candidate_*.json")))
+    watched = [row for row in rows if "rss_mib" in row]
+    third, last = watched[min(2, len(watched) - 1)], watched[-1]
+    return {
+        "candidates": written,
+        "iterations": len(rows),
+        "seconds_last_over_third": round(last["seconds"] / third["seconds"], 2),
+        "rss_mib_third": third["rss_mib"],
+        "rss_mib_last": last["rss_mib"],
+        "rss_mib_per_iteration": round(slope([row["rss_mib"] for row in watched[2:]]), 2),
+        "tree_mib_third": third["tree_mib"],
+        "tree_mib_last": last["tree_mib"],
+        "tree_mib_most": max(row["tree_mib"] or 0 for row in watched),
+        "descriptors_third": third["descriptors_at_end"],
+        "descriptors_last": last["descriptors_at_end"],
+        "descriptors_of_any_process": max(row["most_descriptors"] for row in watched),
+        "processes_most": max(row["processes"] for row in watched),
+        "mb": found["all"]["mb"],
+        "kb_per_candidate_on_disk": round(1000 * found["all"]["disk_mb"] / max(written, 1), 1),
+    }
 
 
 if __name__ == "__main__":

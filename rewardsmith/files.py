@@ -200,7 +200,7 @@ def link_or_copy(file: Path, name: Path) -> None:
     Raises:
         ResultsError: it cannot be written.
     """
-    temporary = name.with_name(f".{name.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    temporary = name.with_name(f".{name.name}.{os.getpid()}-{threading.get_ident()}{TEMPORARY}")
     try:
         temporary.unlink(missing_ok=True)
         os.link(file, temporary)

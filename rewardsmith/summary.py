@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import jinja2
@@ -170,8 +170,17 @@ def card(result: Result, settings: Settings, task: Task, by: str) -> str:
     )
 
 
-Read = dict[int, tuple[list[Trial], list[list[Trial]]]]
-"""By iteration: its candidates, and its races."""
+@dataclass
+class Read:
+    """What was read of a run's first iterations, which are over.
+
+    Attributes:
+        until: number of the last of them.
+        trials: up to then, by label, with what the races up to then found.
+    """
+
+    until: int = 0
+    trials: dict[str, Trial] = field(default_factory=dict)
 
 
 def final_trials(run: RunDirectory, known: Read | None = None) -> list[Trial]:
@@ -179,27 +188,24 @@ def final_trials(run: RunDirectory, known: Read | None = None) -> list[Trial]:
 
     Args:
         run: finished or going on.
-        known: iterations that are over and were read before, so that they are not read again;
-            those that are over now are added.
+        known: what was read before, and is not read again; what is over by now is added.
 
     Raises:
         ResultsError: a file is damaged.
     """
-    known = {} if known is None else known
-    trials: dict[str, Trial] = {}
+    known = known or Read()
+    trials, all_over = dict(known.trials), True
     for number in run.iterations():
-        read = known.get(number)
-        if read is None:
-            over = run.is_closed(number)  # looked at first: what is over does not change
-            read = run.read_trials(number), run.read_races(number)
-            if over:
-                known[number] = read
-        own, races = read
-        trials.update((trial.candidate.label, trial) for trial in own)
-        for item in itertools.chain.from_iterable(races):
+        if number <= known.until:
+            continue
+        all_over = all_over and run.is_closed(number)  # asked first: then it does not change
+        trials.update((trial.candidate.label, trial) for trial in run.read_trials(number))
+        for item in itertools.chain.from_iterable(run.read_races(number)):
             if item.candidate.label in trials:
                 trial = trials[item.candidate.label]
                 trials[item.candidate.label] = _with_more(trial, item.evaluation)
+        if all_over:
+            known.until, known.trials = number, dict(trials)
     return list(trials.values())
 
 

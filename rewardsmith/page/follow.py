@@ -21,7 +21,7 @@ class Follower:
 
     def _forget(self) -> None:
         self._progress = Progress()
-        self._known: Read = {}
+        self._known = Read()
         self._file = (0, 0)
         self._read = 0
         self._torn = b""
