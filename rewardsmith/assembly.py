@@ -178,7 +178,11 @@ def _search(parts: _Parts, run: RunDirectory, console: Console) -> tuple[Result,
     recorded = read_exchanges(run.root)
     session = _session(settings, parts.provider, run, recorded)
     experiment = settings.experiment
-    screens = Screens(experiment.screens, task, play, settings.sandbox, run.experience_files)
+    workers = executor.workers
+    screens = Screens(
+        experiment.screens, task, play, settings.sandbox, run.experience_files, workers
+    )
+    author = Author(session, task, play, settings.sandbox, experiment.repairs, screens, workers)
     backend, final_backend = parts.backends
     console.watch(settings, task)
     with trackers(settings, run, parts.beginning.environment, console.say) as others:
@@ -186,7 +190,7 @@ def _search(parts: _Parts, run: RunDirectory, console: Console) -> tuple[Result,
             settings=settings,
             task=task,
             strategy=parts.strategy,
-            author=Author(session, task, play, settings.sandbox, experiment.repairs, screens),
+            author=author,
             backend=backend(settings, task, run, executor),
             final_backend=final_backend(parts.final, task, run, executor),
             baselines=list(baselines(task).values()),

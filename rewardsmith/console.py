@@ -39,6 +39,7 @@ from rewardsmith.words import (
     doubt_text,
     entrant_text,
     fitness_text,
+    labels_text,
     layers_text,
     measure_text,
     outcome_text,
@@ -260,9 +261,9 @@ class Console:
         """A round ends: what came of it, in a few lines."""
         own = [item for item in self._trials.values() if item.candidate.iteration == number]
         self.say(f"  {round_text(own)}")
-        found = [alarms_text(item) for item in own if find_alarms(item)]
-        if found:
-            self.say(f"  alarms: {'; '.join(found)}", "yellow")
+        alarms = alarms_text(own)
+        if alarms:
+            self.say(f"  alarms: {alarms}", "yellow")
         if best is None or best.evaluation.fitness is None:
             self.say("  no reward could be trained yet")
             for trial in own[:REASONS]:
@@ -275,7 +276,7 @@ class Console:
     def racing(self, rivals: Sequence[Trial], seeds: int) -> None:
         """Candidates that cannot be told from the best are trained on more seeds."""
         labels = [trial.candidate.label for trial in rivals]
-        self.say(f"  too close to tell: {', '.join(labels)} on {count(seeds, 'more seed')} each")
+        self.say(f"  too close to tell: {labels_text(labels)} on {count(seeds, 'more seed')} each")
         self._again(labels, seeds)
 
     def retraining(self, entrants: Sequence[Entrant], seeds: int) -> None:

@@ -194,6 +194,22 @@ def is_whole_archive(file: Path) -> bool:
         return False
 
 
+def link_or_copy(file: Path, name: Path) -> None:
+    """Give a file that is never changed a second name; where there are no links, a copy.
+
+    Raises:
+        ResultsError: it cannot be written.
+    """
+    temporary = name.with_name(f".{name.name}.{os.getpid()}-{threading.get_ident()}{TEMPORARY}")
+    try:
+        temporary.unlink(missing_ok=True)
+        os.link(file, temporary)
+        os.replace(temporary, name)
+        temporary.unlink(missing_ok=True)  # rename does nothing where both are one file already
+    except OSError:
+        write_whole(name, file.read_bytes())
+
+
 def read_text(file: Path, last: int | None = None) -> str:
     """Read a text that somebody may be writing to; what is not UTF-8 is replaced.
 

@@ -142,7 +142,7 @@ class Loop:
 
         Nothing is asked again, not even where the provider had failed: what came later rests on it.
         """
-        trials = [item for item in self.run.read_trials() if item.candidate.iteration == number]
+        trials = self.run.read_trials(number)
         self.author.remember([trial.candidate for trial in trials], number)
         for trial in trials:
             self.listener.evaluated(trial, self.paid + self.session.usage)

@@ -218,6 +218,11 @@ class RunDirectory:
         """Folder of one iteration's texts and numbers."""
         return self.root / f"iteration_{number}"
 
+    def iterations(self) -> list[int]:
+        """Numbers of the iterations that have begun, in order."""
+        names = (folder.name.partition("_")[2] for folder in self.root.glob("iteration_*"))
+        return sorted(int(name) for name in names if name.isdigit())
+
     @staticmethod
     def _place(candidate: Candidate) -> Path:
         """Where a candidate's files are, below the folder of their kind."""
@@ -500,13 +505,16 @@ class RunDirectory:
             raise _damaged(file, TABLE_AGAIN)
         return rows
 
-    def read_trials(self) -> list[Trial]:
+    def read_trials(self, iteration: int | None = None) -> list[Trial]:
         """Read all finished candidates, in order.
+
+        Args:
+            iteration: only those of this one.
 
         Raises:
             ResultsError: a file is damaged.
         """
-        files = self.root.glob("iteration_*/candidate_*.json")
+        files = self.root.glob(f"iteration_{iteration or '*'}/candidate_*.json")
         trials = [trial for file in files if (trial := self._read(_TRIAL, file)) is not None]
         return sorted(trials, key=lambda item: (item.candidate.iteration, item.candidate.index))
 

@@ -42,7 +42,9 @@ class RayCluster:
         try:
             port = self.address.rpartition(":")[2]
             # the client's server has a fixed port, which another cluster may have taken
-            self._start(HEAD, "--head", f"--port={port}", f"--ray-client-server-port={_free_port()}")
+            self._start(
+                HEAD, "--head", f"--port={port}", f"--ray-client-server-port={_free_port()}"
+            )
             self.start()
         except BaseException:
             self.close()

@@ -18,6 +18,7 @@ function lineage(rows, best) {
 
 function drawTree(data) {
   const rows = data.candidates;
+  NODE.width = rows.some((row) => row.label.length > 4) ? 132 : 112;
   const columns = [...new Set(rows.map((row) => row.iteration))].sort((a, b) => a - b);
   const places = new Map();
   const across = columns.length > 4 || innerWidth < 700 ? 168 : 240;

@@ -47,13 +47,17 @@ class Population:
 
     @staticmethod
     def check(settings: Settings, executor: Executor) -> None:
-        """See whether the environment suits, and find the device; see `Backend.check`.
+        """See whether the environment suits, and the machine; see `Backend.check`.
 
         Raises:
-            ConfigurationError: it does not, or there is no such device.
+            ConfigurationError: it does not, or there is no such device, or no room for so many
+                reward processes at once.
         """
         _check_spaces(settings)
-        payload = {"training": settings.training.model_dump(by_alias=True)}
+        payload = {
+            "training": settings.training.model_dump(by_alias=True),
+            "candidates": _room(settings),
+        }
         check_in_worker(executor, f"{_WORKER}:check", payload)
 
     def train(
@@ -69,14 +73,13 @@ class Population:
         start, episodes = trainings.start, experiment.evaluation_episodes
         earlier = run.experience_files(iteration) if self.training.keep_experience else []
         name = f"{iteration}_{start}" if start else f"{iteration}"
-        room = min(experiment.candidates, self.training.shard or experiment.candidates)
         divided = self._divide(candidates) if start else self._divide_by_index(candidates)
         shards = []
         for number, chosen in divided.items():
             shard = None if self.training.shard is None else number
             payload = {
                 **self._payload(chosen, trainings, RANKING_SEEDS, episodes, start),
-                "slots": _slots(len(chosen)) if start else room,
+                "slots": _slots(len(chosen)) if start else _room(self.settings),
                 "stream": [iteration, start] if shard is None else [iteration, start, shard],
                 "earlier": earlier,
                 "experience": None if start else run.experience_file(iteration, shard),
@@ -282,6 +285,12 @@ def _results(outcome: Outcome, candidates: int) -> list[dict[str, Any]]:
         return list(outcome.value)
     fault = asdict(worker_fault(outcome.error, outcome.timed_out))
     return [{"fault": fault, "curves": [], "episodes": []} for _ in range(candidates)]
+
+
+def _room(settings: Settings) -> int:
+    """Most candidates that are trained together."""
+    assert isinstance(settings.training, PopulationSettings)
+    return min(settings.experiment.candidates, settings.training.shard or 1 << 30)
 
 
 def _slots(candidates: int) -> int:
