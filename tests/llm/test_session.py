@@ -85,7 +85,7 @@ def test_what_a_resumed_run_has_spent_counts_towards_its_cap(tmp_path: Path) -> 
     class Counting(StubProvider):
         spent = Usage()
 
-        def count_spent(self, usage: Usage) -> None:
+        def count_spent(self, usage: Usage, ledger: object = None) -> None:
             self.spent += usage
 
     provider = Counting(_echo)
