@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from rewardsmith.assembly import Beginning, carry_out
 from rewardsmith.console import Console
 from rewardsmith.errors import Interrupted, RewardsmithError
 from rewardsmith.llm.auto import choose_provider
-from rewardsmith.llm.keys import take_environment
+from rewardsmith.llm.keys import find_secrets, scrub, take_environment
 from rewardsmith.notices import kept_off
 from rewardsmith.results import RunDirectory
 from rewardsmith.settings import Settings
@@ -37,6 +38,11 @@ def _job(config: DictConfig) -> None:
     except RewardsmithError as error:
         console.error(str(error))
         code = error.exit_code
+    except Exception:
+        # Hydra would print it as it is, and what a provider raises may hold its key.
+        secrets = find_secrets(take_environment(Path.cwd()))
+        console.crashed(scrub(traceback.format_exc(), secrets))
+        code = RewardsmithError.exit_code
     if code:
         raise SystemExit(code)
 
