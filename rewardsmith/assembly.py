@@ -19,6 +19,7 @@ from rewardsmith.execution import Executor
 from rewardsmith.installed import versions
 from rewardsmith.llm.exchanges import read_exchanges
 from rewardsmith.llm.keys import without_secrets
+from rewardsmith.llm.ledger import Ledger
 from rewardsmith.llm.session import Session
 from rewardsmith.llm.types import Provider, Reply, Usage
 from rewardsmith.results import RunDirectory
@@ -254,7 +255,8 @@ def _session(
 ) -> Session:
     """The conversation with the provider, which pays for nothing that is recorded."""
     parameters = {"temperature": settings.llm.temperature, **settings.llm.parameters}
-    return Session(provider, run.iteration, settings.llm.concurrency, recorded, parameters)
+    ledger = Ledger(run.ledger_file)
+    return Session(provider, run.iteration, settings.llm.concurrency, recorded, parameters, ledger)
 
 
 def _provider(settings: Settings, environment: Mapping[str, str]) -> Provider:

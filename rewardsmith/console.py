@@ -121,6 +121,11 @@ class Console:
         self.err.print(f"[bold red]rewardsmith:[/] {escape(text)}")
         self._write(f"error: {text}")
 
+    def crashed(self, traceback: str) -> None:
+        """What the run ends with is a mistake in a program, which is shown as it is."""
+        self.err.print(escape(traceback.rstrip()), highlight=False)
+        self._write(traceback.rstrip())
+
     def stopped(self) -> None:
         """The user pressed Ctrl-C."""
         if self._run is None:

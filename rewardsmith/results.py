@@ -2,7 +2,7 @@
 
 ```
 results/reach/
-  config.yaml  run.json  log.txt  summary.json  metrics.jsonl  report.html  .lock
+  config.yaml  run.json  log.txt  summary.json  metrics.jsonl  spent.jsonl  report.html  .lock
   iteration_1/    prompt.md  reply_0.md  exchange_0_0.json  candidate_0.json  race_1.json
                   evaluations.json  reflection.md  experience.npz (of shards: experience_0.npz, …)
   rewards/iteration_1/candidate_0.py
@@ -145,6 +145,11 @@ class RunDirectory:
     def metrics_file(self) -> Path:
         """What happened, one line of JSON per event; see `rewardsmith.metrics`."""
         return self.root / "metrics.jsonl"
+
+    @property
+    def ledger_file(self) -> Path:
+        """What was asked of a provider that costs something, and what it cost."""
+        return self.root / "spent.jsonl"
 
     @property
     def summary_file(self) -> Path:

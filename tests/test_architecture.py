@@ -40,7 +40,7 @@ CORNERS = {
         "training/normalize.py",
         "training/population/export.py",
     },
-    "openai": {"llm/chat.py", "llm/failures.py", "llm/reach.py"},
+    "openai": {"llm/chat.py", "llm/failures.py", "llm/reach.py", "llm/retries.py"},
     "hydra": {"cli.py", "config.py"},
     "jax": {"training/population/learner.py"},
     "ray": {"execution/ray.py"},
