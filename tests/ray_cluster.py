@@ -21,7 +21,8 @@ import psutil
 from tests.runs import environment
 
 HEAD, SECOND = "127.0.0.3", "127.0.0.2"  # Ray replaces 127.0.0.1 by another address
-PATIENCE_S = 240
+PATIENCE_S = 120
+STARTS = 3
 
 
 class RayCluster:
@@ -55,10 +56,22 @@ class RayCluster:
         self._start(SECOND, f"--address={self.address}")
 
     def _start(self, node: str, *arguments: str) -> None:
+        """Start a node; on a busy machine Ray may give up on itself, so more than once."""
+        for attempt in range(STARTS):
+            log = self._folder.with_name(f"{self._folder.name}-{node}-{attempt}.log")
+            self._nodes[node] = self._launch(node, log, *arguments)
+            end = time.monotonic() + PATIENCE_S
+            while self._nodes[node].poll() is None and time.monotonic() < end:
+                if "Ray runtime started" in log.read_text(errors="replace"):
+                    return
+                time.sleep(0.1)
+            self._kill(node)
+        raise RuntimeError(f"the Ray node {node} did not start:\n{log.read_text()[-3000:]}")
+
+    def _launch(self, node: str, log: Path, *arguments: str) -> subprocess.Popen[bytes]:
         extra = [f"--temp-dir={self._folder}", "--include-dashboard=false"] if node == HEAD else []
-        log = self._folder.with_name(f"{self._folder.name}-{node}.log")
         with log.open("wb") as stream:
-            self._nodes[node] = subprocess.Popen(
+            return subprocess.Popen(
                 [
                     str(Path(sys.executable).with_name("ray")),
                     "start",
@@ -75,11 +88,6 @@ class RayCluster:
                 env=self._variables,
                 start_new_session=True,
             )
-        end = time.monotonic() + PATIENCE_S
-        while "Ray runtime started" not in log.read_text(errors="replace"):
-            if self._nodes[node].poll() is not None or time.monotonic() > end:
-                raise RuntimeError(f"the Ray node {node} did not start:\n{log.read_text()[-3000:]}")
-            time.sleep(0.1)
 
     def kill(self) -> None:
         """Kill the second node with everything that runs on it, as if its power had gone."""
