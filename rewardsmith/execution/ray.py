@@ -158,7 +158,7 @@ class RayExecutor:
             return Outcome(error=WorkerError(_last_line(error), str(error)))
         except ray.exceptions.RayError as error:
             del self._running[task.messages]
-            return self._lost(task, error)
+            return task.outcome or self._lost(task, error)
         if kind == "progress":
             on_progress(task.job.name, data)
         elif kind == "stop":
