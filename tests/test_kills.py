@@ -62,6 +62,7 @@ def test_a_run_killed_at_random_moments_goes_on_and_ends_the_same(
     assert life.written_again() == [], told
     assert life.paid_twice() == [], told
     assert life.survivors == [], told
+    assert life.troubles == [], told
     assert_same_end(life, calm, told)
 
 
