@@ -102,8 +102,10 @@ class Life:
 
     Attributes:
         lost: requests in flight at a kill, by digest: these alone may be asked again.
-        finished: what was finished at the last kill, with its content and when it was written.
+        finished: what was finished at a kill, with its content and when it was written.
         phases: in which each kill fell.
+        survivors: processes that were still there long after a kill.
+        troubles: what a run said that ended by itself, and not well.
     """
 
     def __init__(self, folder: Path, provider: Provider, *arguments: str) -> None:
@@ -121,6 +123,7 @@ class Life:
         self.finished: dict[Path, tuple[int, bytes]] = {}
         self.phases: list[str] = []
         self.survivors: list[str] = []
+        self.troubles: list[str] = []
 
     @property
     def run(self) -> Path | None:
@@ -160,11 +163,13 @@ class Life:
             process.wait(timeout=pace * wait)
         except subprocess.TimeoutExpired:
             self._kill(process, everyone)
-        process.communicate()
+        out, err = process.communicate()
+        if process.returncode not in (0, -signal.SIGKILL):
+            self.troubles.append(out + err)
         self.phases.append(self._phase(known, process.returncode))
         sent, recorded = Counter(self.provider.sent), self.recorded()
         self.lost = Counter({key: sent[key] for key in sent if key not in recorded}) | self.lost
-        self.finished |= self._written()
+        self.finished = {**self._written(), **self.finished}  # as it was when first seen
 
     def _kill(self, process: subprocess.Popen[str], everyone: bool) -> None:
         family = [psutil.Process(process.pid), *_descendants(process.pid)]
