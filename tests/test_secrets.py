@@ -96,7 +96,6 @@ def needles() -> dict[bytes, str]:
 
 
 NEEDLES = needles()
-_ANY = re.compile(b"|".join(re.escape(needle) for needle in NEEDLES))
 _ESCAPE = re.compile(rb"\\u00([0-7][0-9a-fA-F])|\\x([0-7][0-9a-fA-F])|%([2-7][0-9a-fA-F])")
 _BLOB = re.compile(rb"[A-Za-z0-9+/]{200,}={0,2}")
 
@@ -105,7 +104,8 @@ def search(data: bytes, depth: int = 0) -> set[str]:
     """Whose keys are in there, also behind escapes, line ends, compression and base64."""
     plain = _ESCAPE.sub(lambda m: bytes([int(next(filter(None, m.groups())), 16)]), data)
     joined = re.sub(rb"\x1b\[[0-9;]*m|[\s\"'+]|\\n|\xe2\x94\x82", b"", plain)
-    found = {NEEDLES[hit] for text in (data, plain, joined) for hit in _ANY.findall(text)}
+    texts = {data, plain, joined}
+    found = {whose for needle, whose in NEEDLES.items() if any(needle in text for text in texts)}
     if depth < 4:
         for inner in unfolded(data):
             found |= search(inner, depth + 1)
@@ -133,14 +133,15 @@ def test_the_search_finds_what_is_hidden() -> None:
         file.writestr("inner.txt", text)
     wrapped = text[:30] + "\n│ " + text[30:]
     escaped = json.dumps(text).replace("a", "\\u0061")
-    coded = base64.b64encode(gzip.compress((text + "x" * 300).encode(), mtime=0))
+    more = "".join(hashlib.sha256(bytes([i])).hexdigest() for i in range(9))
+    coded = base64.b64encode(gzip.compress((text + more).encode()))
     long = base64.b64encode(text.encode() * 9)
     for hidden in (text, wrapped, escaped, f"…{KEY[-16:]}", long.decode()):
         assert search(hidden.encode()) >= {"OPENAI_API_KEY (process)"}, hidden
     for packed in (archive.getvalue(), gzip.compress(text.encode()), zlib.compress(text.encode())):
         assert search(packed) == {"OPENAI_API_KEY (process)"}
     assert search(base64.b64encode(f"x:{KEY}".encode())) == {"OPENAI_API_KEY (process), as base64"}
-    assert search(b'page = "' + coded + b'"') or len(coded) < 200
+    assert search(b'page = "' + coded + b'"') == {"OPENAI_API_KEY (process)"}
     assert search(b"nothing here") == set()
 
 
@@ -245,10 +246,7 @@ class Careless:
         self._asked = 0
 
     def __call__(self, sent: Sent) -> Answer:
-        if (
-            "static check" not in (last := sent.body["messages"][-1]["content"])
-            and "import" not in last
-        ):
+        if sent.body["messages"][-2]["role"] != "assistant":
             return careless("With", BAD)(sent)
         self._asked += 1
         return careless("Sorry for", GOOD.replace("2.0", f"2.{self._asked}"))(sent)
@@ -282,26 +280,32 @@ def run_everything(seen: Seen, url: str) -> None:
     with seen.page(RUN):
         seen.run(
             "resume", gen, f"experiment.resume={RUN}", "experiment.iterations=2",
-            "tracking=wandb", "tracking.mode=offline", "experiment.candidates=1",
-            "experiment.final_seeds=1", "video.episodes=1",
+            "experiment.candidates=1", "experiment.final_seeds=1", "video.episodes=1",
+            "tracking._target_=rewardsmith.tracking.wandb.WeightsAndBiases",
+            "tracking.mode=offline",
         )  # fmt: skip
-    later = (
-        ("-m", "rewardsmith", "replay", RUN),
+    command = ("-m", "rewardsmith")
+    of_file = [
         (gen, "llm.provider=compatible", *to, *TINY, *ONE, "paths.results=of_file"),
-        (gen, "llm.provider=openai", "llm._target_=crashing.Crashing", *TINY, "paths.results=c"),
-        ("-m", "rewardsmith", "play", RUN, "shown.gif", "--record", "--episodes", "1", "--trust"),
-        ("-m", "rewardsmith", "compare", RUN, RUN),
-        ("-m", "rewardsmith", "report", RUN),
-        ("-m", "rewardsmith", "export", RUN),
-        ("-m", "rewardsmith", "check", "reward.py", "--env", "point"),
-        ("-m", "rewardsmith", "doctor", f"llm.base_url={url}"),
-    )
+        (*command, "replay", "of_file/point"),
+    ]
+    others = [
+        (gen, "llm.provider=openai", "llm._target_=crashing.Crashing", *TINY, "paths.results=bug"),
+        (*command, "play", RUN, "shown.gif", "--record", "--episodes", "1", "--trust"),
+        (*command, "compare", RUN, RUN),
+        (*command, "report", RUN),
+        (*command, "export", RUN),
+        (*command, "check", "reward.py", "--env", "point"),
+        (*command, "doctor", f"llm.base_url={url}"),
+    ]
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda command: seen.run(name_of(command), *command), later))
+        list(pool.map(lambda commands: run_each(seen, commands), (of_file, others)))
 
 
-def name_of(command: Sequence[str]) -> str:
-    return command[2] if command[0] == "-m" else command[-1].removeprefix("paths.results=")
+def run_each(seen: Seen, commands: Sequence[Sequence[str]]) -> None:
+    for command in commands:
+        name = command[2] if command[0] == "-m" else command[-1].removeprefix("paths.results=")
+        seen.run(name, *command)
 
 
 # -- what was found -------------------------------------------------------------------------------
@@ -309,7 +313,7 @@ def name_of(command: Sequence[str]) -> str:
 
 def test_everything_was_run_with_the_keys_that_are_searched_for(seen: Seen) -> None:
     codes = {name: code for name, code in seen.codes.items() if name != "doctor"}
-    assert codes.pop("c") == 1
+    assert codes.pop("bug") == 1
     assert set(codes.values()) == {0}, {name: seen.outputs[name] for name in codes if codes[name]}
     sent = {headers["authorization"] for headers in seen.headers}
     assert sent == {f"Bearer {KEY}", f"Bearer {IN_FILE['LLM_API_KEY']}"}
@@ -319,7 +323,7 @@ def test_everything_was_run_with_the_keys_that_are_searched_for(seen: Seen) -> N
 def test_no_key_is_in_any_output(seen: Seen) -> None:
     for name, output in seen.outputs.items():
         assert not search(output), (name, output.decode())
-    assert b"Traceback" in seen.outputs["c"]
+    assert b"Traceback" in seen.outputs["bug"]
 
 
 def test_no_key_is_in_any_file(seen: Seen) -> None:
