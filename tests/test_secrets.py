@@ -292,7 +292,7 @@ def run_everything(seen: Seen, url: str) -> None:
     others = [
         (gen, "llm.provider=openai", "llm._target_=crashing.Crashing", *TINY, "paths.results=bug"),
         (*command, "play", RUN, "shown.gif", "--record", "--episodes", "1", "--trust"),
-        (*command, "compare", RUN, RUN),
+        (*command, "compare", RUN, "bug/point"),
         (*command, "report", RUN),
         (*command, "export", RUN),
         (*command, "check", "reward.py", "--env", "point"),
