@@ -96,7 +96,6 @@ def needles() -> dict[bytes, str]:
 
 
 NEEDLES = needles()
-_ANY = re.compile(b"|".join(re.escape(needle) for needle in NEEDLES))
 _ESCAPE = re.compile(rb"\\u00([0-7][0-9a-fA-F])|\\x([0-7][0-9a-fA-F])|%([2-7][0-9a-fA-F])")
 _BLOB = re.compile(rb"[A-Za-z0-9+/]{200,}={0,2}")
 
@@ -105,7 +104,8 @@ def search(data: bytes, depth: int = 0) -> set[str]:
     """Whose keys are in there, also behind escapes, line ends, compression and base64."""
     plain = _ESCAPE.sub(lambda m: bytes([int(next(filter(None, m.groups())), 16)]), data)
     joined = re.sub(rb"\x1b\[[0-9;]*m|[\s\"'+]|\\n|\xe2\x94\x82", b"", plain)
-    found = {NEEDLES[hit] for text in (data, plain, joined) for hit in _ANY.findall(text)}
+    texts = {data, plain, joined}
+    found = {whose for needle, whose in NEEDLES.items() if any(needle in text for text in texts)}
     if depth < 4:
         for inner in unfolded(data):
             found |= search(inner, depth + 1)
@@ -133,14 +133,15 @@ def test_the_search_finds_what_is_hidden() -> None:
         file.writestr("inner.txt", text)
     wrapped = text[:30] + "\n│ " + text[30:]
     escaped = json.dumps(text).replace("a", "\\u0061")
-    coded = base64.b64encode(gzip.compress((text + "x" * 300).encode(), mtime=0))
+    more = "".join(hashlib.sha256(bytes([i])).hexdigest() for i in range(9))
+    coded = base64.b64encode(gzip.compress((text + more).encode()))
     long = base64.b64encode(text.encode() * 9)
     for hidden in (text, wrapped, escaped, f"…{KEY[-16:]}", long.decode()):
         assert search(hidden.encode()) >= {"OPENAI_API_KEY (process)"}, hidden
     for packed in (archive.getvalue(), gzip.compress(text.encode()), zlib.compress(text.encode())):
         assert search(packed) == {"OPENAI_API_KEY (process)"}
     assert search(base64.b64encode(f"x:{KEY}".encode())) == {"OPENAI_API_KEY (process), as base64"}
-    assert search(b'page = "' + coded + b'"') or len(coded) < 200
+    assert search(b'page = "' + coded + b'"') == {"OPENAI_API_KEY (process)"}
     assert search(b"nothing here") == set()
 
 
@@ -291,7 +292,7 @@ def run_everything(seen: Seen, url: str) -> None:
     others = [
         (gen, "llm.provider=openai", "llm._target_=crashing.Crashing", *TINY, "paths.results=bug"),
         (*command, "play", RUN, "shown.gif", "--record", "--episodes", "1", "--trust"),
-        (*command, "compare", RUN, RUN),
+        (*command, "compare", RUN, "bug/point"),
         (*command, "report", RUN),
         (*command, "export", RUN),
         (*command, "check", "reward.py", "--env", "point"),
