@@ -1,7 +1,7 @@
 """Programs drawn at random against the sandbox: what is let in, and if anything gets out.
 
 Each program goes through the dialect's check. What is accepted is called in the production
-namespace under an audit hook, without the lock; half of it again in a locked reward process. Some
+namespace under an audit hook, without the lock; some of it again in a locked reward process. Some
 of all, and programs that say plainly what they want, are run in a locked reward process whose
 dialect is switched off. ``tests/reward/oracle.py`` and ``tests/reward/audit.py`` say what must
 hold.
@@ -26,7 +26,7 @@ from tests.reward.conftest import OBJECT
 from tests.reward.oracle import Oracle
 from tests.reward.programs import hostile, program
 
-CHECKED_SHARE, UNCHECKED_SHARE = 0.5, 0.05
+CHECKED_SHARE, UNCHECKED_SHARE = 0.3, 0.03
 """Of accepted programs that are run in a locked process too; of all programs that are run in one
 without a dialect."""
 

@@ -30,6 +30,7 @@ from rewardsmith.types import TransitionLayout
 
 ROWS = 7
 ALARM_S = 0.5
+"""Of processor time."""
 PATIENCE_S = 10.0
 """For calls of C code, which no alarm interrupts."""
 MEMORY = 1 << 30
@@ -185,7 +186,7 @@ def _judge(serving: server.Server, source: str, listener: _Listener) -> Verdict:
     listener.events, listener.definitions = [], 0
     before = _world()
     outcome, reason, line, odd = "accepted", "", 0, []
-    signal.setitimer(signal.ITIMER_REAL, ALARM_S, 0.05)
+    signal.setitimer(signal.ITIMER_PROF, ALARM_S, 0.05)
     try:
         listener.armed = True
         _, odd = _run(serving, source)
@@ -193,7 +194,7 @@ def _judge(serving: server.Server, source: str, listener: _Listener) -> Verdict:
         outcome = "slow"
     except BaseException as error:
         listener.armed = False
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         outcome = "rejected" if isinstance(error, dialect.Violation) else "accepted"
         reason, _, _, (line, *_) = server._explain(error)
         if outcome == "accepted" and not listener.definitions:
@@ -203,7 +204,7 @@ def _judge(serving: server.Server, source: str, listener: _Listener) -> Verdict:
         del error
     finally:
         listener.armed = False
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
     if reason and reason not in reasons.REASONS:
         odd.append(f"unknown reason {reason}")
     if _world() != before:
@@ -219,7 +220,7 @@ def main() -> None:
     """Answer programs until standard input ends."""
     serving = _server(json.loads(sys.argv[1]))
     server.warm_up()
-    signal.signal(signal.SIGALRM, _ring)
+    signal.signal(signal.SIGPROF, _ring)
     listener = _Listener()
     sys.addaudithook(listener)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))

@@ -29,6 +29,8 @@ from tests.reward.conftest import GOOD, OBJECT, evaluate, make_transitions
 LIMITS = SandboxSettings(
     allow_weaker=False, deadline_s=0.5, memory_mib=512, cpu_s=60, batch_rows=64
 )
+PATIENT = SandboxSettings(**{**dict(LIMITS), "deadline_s": 60.0})
+LOAD_TIMEOUT_S = 3.0
 ROWS = 24
 USES = {True: 100, False: 8}
 """Programs for one process, with the dialect and without."""
@@ -56,8 +58,10 @@ class Oracle:
     def __enter__(self) -> Oracle:
         """Plant what is to be found, and start the other candidate."""
         self.facts, self._heard = self._stack.enter_context(targets())
+        shorter = mock.patch.object(reward_process, "LOAD_TIMEOUT_S", LOAD_TIMEOUT_S)
+        self._stack.enter_context(shorter)
         self._files = contents(self.facts["FOLDER"])
-        self._neighbour = self._stack.enter_context(RewardProcess(OBJECT, LIMITS))
+        self._neighbour = self._stack.enter_context(RewardProcess(OBJECT, PATIENT))
         self._neighbour.load(RewardFunction(GOOD))
         self._expected = self._ask_neighbour()
         self._neighbour_pid = self._neighbour.pid

@@ -107,7 +107,7 @@ def test_the_audit_notices_a_memory_of_earlier_calls() -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=150, **PROFILE)
+@settings(max_examples=120, **PROFILE)
 @given(rng=CHANCE)
 def test_nothing_drawn_gets_out(oracle: Oracle, rng: object) -> None:
     drawn = program(rng)  # type: ignore[arg-type]
@@ -117,7 +117,7 @@ def test_nothing_drawn_gets_out(oracle: Oracle, rng: object) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=100, **PROFILE)
+@settings(max_examples=60, **PROFILE)
 @given(rng=CHANCE)
 def test_nothing_hostile_gets_out_without_the_dialect(oracle: Oracle, rng: object) -> None:
     drawn = hostile(rng)  # type: ignore[arg-type]
