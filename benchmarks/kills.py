@@ -25,7 +25,7 @@ from common import FOLDER, write
 
 sys.path.insert(0, str(FOLDER.parent))
 
-from tests.kills import Life, Provider, moments, undisturbed
+from tests.kills import Life, Provider, Timeline, moments, undisturbed
 from tests.runs import comparable, compared, learned
 
 
@@ -40,7 +40,7 @@ def main() -> None:
         with undisturbed(folder / "undisturbed") as (model, timeline):
             chosen = moments(options.runs, timeline.length, random.Random(options.seed))
             rows = [
-                one(folder / f"{number}", moment, number % 2 == 0, model)
+                one(folder / f"{number}", moment, number % 2 == 0, model, timeline)
                 for number, moment in enumerate(chosen)
             ]
     headline = {
@@ -54,13 +54,15 @@ def main() -> None:
     write("kills", headline, phases=dict(phases), seconds=round(timeline.length), runs=rows)
 
 
-def one(folder: Path, moment: float, everyone: bool, model: Life) -> dict[str, Any]:
+def one(
+    folder: Path, moment: float, everyone: bool, model: Life, timeline: Timeline
+) -> dict[str, Any]:
     """Kill one run, and let it go on to its end."""
     folder.mkdir()
     began = time.monotonic()
     with Provider() as provider:
         life = Life(folder, provider)
-        life.kill_after(moment, everyone)
+        life.kill_at(moment, timeline, everyone)
         code, said = life.end()
     assert model.run is not None
     same = code == 0 and all(

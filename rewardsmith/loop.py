@@ -227,12 +227,15 @@ class Loop:
         return merged
 
     def _table(self, number: int) -> list[dict[str, Any]]:
-        return [row(trial) for trial in self.trials if trial.candidate.iteration == number]
+        """An iteration's candidates; its races may have been between earlier ones as well."""
+        races = len(self.run.read_races(number))
+        own = [trial for trial in self.trials if trial.candidate.iteration == number]
+        return [{**row(trial), "races": races} for trial in own]
 
     def _is_over(self, number: int) -> bool:
         """Whether an iteration is finished, and all that its table rests on is there."""
         table = self.run.read_table(number)
-        return table is not None and _outcomes(table) == _outcomes(self._table(number))
+        return table is not None and _same_outcomes(table, self._table(number))
 
     def _check_table(self, number: int) -> None:
         """See that an iteration that was over has come to the same as before.
@@ -320,13 +323,20 @@ def _same_reward(known: Candidate, candidate: Candidate) -> bool:
     return known.reward == candidate.reward and known.reply == candidate.reply
 
 
-def _outcomes(table: Sequence[Mapping[str, Any]]) -> list[Any]:
-    """What must not change of an iteration that is over."""
-    fitness = [item.get("fitness") or {} for item in table]
-    return [
-        (item.get("candidate"), item.get("status"), found.get("mean"), found.get("seeds"))
-        for item, found in zip(table, fitness, strict=True)
-    ]
+def _same_outcomes(
+    recorded: Sequence[Mapping[str, Any]], found: Sequence[Mapping[str, Any]]
+) -> bool:
+    """Whether two tables agree in what must not change of an iteration that is over."""
+    return len(recorded) == len(found) and all(
+        _outcome(before) == _outcome(now)
+        and before.get("races", now["races"]) == now["races"]  # older versions did not count them
+        for before, now in zip(recorded, found, strict=True)
+    )
+
+
+def _outcome(item: Mapping[str, Any]) -> tuple[Any, ...]:
+    fitness = item.get("fitness") or {}
+    return item.get("candidate"), item.get("status"), fitness.get("mean"), fitness.get("seeds")
 
 
 def _readable(request: Request) -> str:

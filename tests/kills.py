@@ -102,8 +102,10 @@ class Life:
 
     Attributes:
         lost: requests in flight at a kill, by digest: these alone may be asked again.
-        finished: what was finished at the last kill, with its content and when it was written.
+        finished: what was finished at a kill, with its content and when it was written.
         phases: in which each kill fell.
+        survivors: processes that were still there long after a kill.
+        troubles: what a run said that ended by itself, and not well.
     """
 
     def __init__(self, folder: Path, provider: Provider, *arguments: str) -> None:
@@ -121,6 +123,7 @@ class Life:
         self.finished: dict[Path, tuple[int, bytes]] = {}
         self.phases: list[str] = []
         self.survivors: list[str] = []
+        self.troubles: list[str] = []
 
     @property
     def run(self) -> Path | None:
@@ -139,24 +142,34 @@ class Life:
         out, err = process.communicate(timeout=900)
         return process.returncode, out + err
 
-    def kill_after(self, seconds: float, everyone: bool) -> None:
-        """Start, and kill after so long.
+    def kill_at(self, moment: float, timeline: Timeline, everyone: bool) -> None:
+        """Start, and kill where a run that nobody disturbs is at a moment.
 
         Args:
-            seconds: from the start.
+            moment: seconds from that run's start.
+            timeline: of that run.
             everyone: else the controller alone, and the others have to go by themselves.
         """
         known = len(self._events())
-        process = self.start()
+        process, began = self.start(), time.monotonic()
+        wait, pace = moment, 1.0
+        if moment > timeline.start:
+            while len(self._events()) == known and process.poll() is None:
+                time.sleep(0.1)
+            # a machine that has more to do now takes longer for the rest, too
+            pace = max(1.0, (time.monotonic() - began) / timeline.start)
+            wait = timeline.left(moment, self.run)
         try:
-            process.wait(timeout=seconds)
+            process.wait(timeout=pace * wait)
         except subprocess.TimeoutExpired:
             self._kill(process, everyone)
-        process.communicate()
+        out, err = process.communicate()
+        if process.returncode not in (0, -signal.SIGKILL):
+            self.troubles.append(out + err)
         self.phases.append(self._phase(known, process.returncode))
         sent, recorded = Counter(self.provider.sent), self.recorded()
         self.lost = Counter({key: sent[key] for key in sent if key not in recorded}) | self.lost
-        self.finished |= self._written()
+        self.finished = {**self._written(), **self.finished}  # as it was when first seen
 
     def _kill(self, process: subprocess.Popen[str], everyone: bool) -> None:
         family = [psutil.Process(process.pid), *_descendants(process.pid)]
@@ -260,12 +273,10 @@ class Timeline:
             for file, state in life._written().items()
         }
 
-    def delay(self, moment: float, run: Path | None) -> float:
-        """How long a run that goes on needs about until it is where the other was at a moment."""
-        if run is None or moment < self.start:
-            return moment
-        there = [at for file, at in self._files.items() if (run / file).exists()]
-        return self.start + max(0.3, moment - max([self.start, *there]))
+    def left(self, moment: float, run: Path | None) -> float:
+        """How long a run that goes on needs, once begun, until it is where this one was."""
+        there = [at for file, at in self._files.items() if run and (run / file).exists()]
+        return max(0.3, moment - max([self.start, *there]))
 
 
 @contextmanager

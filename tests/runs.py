@@ -96,7 +96,7 @@ def learned(run: Path) -> list[object]:
     ]
 
 
-def wait_for(condition: object, seconds: float = 90.0) -> None:
+def wait_for(condition: object, seconds: float = 180.0) -> None:
     """Wait until something is so."""
     end = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]

@@ -39,6 +39,7 @@ READ = (
     "iteration_1/candidate_0.json",
     "iteration_1/candidate_3.json",
     "iteration_1/race_1.json",
+    "iteration_2/race_1.json",
     "iteration_1/evaluations.json",
     "iteration_2/evaluations.json",
     "headline/1_0_*.json",

@@ -52,7 +52,7 @@ def test_a_run_killed_at_random_moments_goes_on_and_ends_the_same(
     with Provider() as provider:
         life = Life(tmp_path, provider)
         for number, moment in enumerate(chosen):
-            life.kill_after(timeline.delay(moment, life.run), everyone=number % 2 == 0)
+            life.kill_at(moment, timeline, everyone=number % 2 == 0)
         code, said = life.end()
     told = f"seed {seed}, killed at {[round(item) for item in chosen]} s: {life.phases}\n{said}"
     print(told)
@@ -62,6 +62,7 @@ def test_a_run_killed_at_random_moments_goes_on_and_ends_the_same(
     assert life.written_again() == [], told
     assert life.paid_twice() == [], told
     assert life.survivors == [], told
+    assert life.troubles == [], told
     assert_same_end(life, calm, told)
 
 
@@ -86,14 +87,18 @@ def test_a_disk_that_is_full_or_read_only_ends_a_run_with_a_sentence(tmp_path: P
     with small_disk(tmp_path / "results") as disk, Provider() as provider:
         life = Life(tmp_path, provider)
         provider.on_request = disk.fill  # while requests are in flight
-        text = sentence_of(life.start(), FULL)
-        assert "experiment.resume=results/point" in text
-        provider.on_request = None
-        asked = sum(provider.sent.values())
-        assert asked == len(life.recorded()) > 0, "what was paid for is there"
-        disk.free()
         process = life.start()
+        wait_for(lambda: len(life.recorded()) == 2)
+        provider.on_request = None
+        disk.fill()  # what was kept for the replies, too
+        text = sentence_of(process, FULL)
+        assert "experiment.resume=results/point" in text
+        asked = sum(provider.sent.values())
+        assert asked == len(life.recorded()) == 2, "what was paid for is there"
+        disk.free()
         assert life.run is not None
+        shutil.rmtree(life.run / "tensorboard_logs", ignore_errors=True)
+        process = life.start()
         curves = life.run / "tensorboard_logs" / "iteration_1"
         wait_for(lambda: list(curves.glob("candidate_*/seed_0/events*")))
         with disk.read_only():

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rewardsmith.errors import StorageError
 from rewardsmith.files import write_whole
 from rewardsmith.headline import Entrant
 from rewardsmith.llm.types import Usage
@@ -100,8 +99,6 @@ class HParams:
             return
         try:
             _write_events(folder, step, values)
-        except StorageError:
-            raise  # nor is anything else, then
         except Exception as error:
             self._stopped = True
             self._say(f"TensorBoard's table is not written ({error}); the run goes on")

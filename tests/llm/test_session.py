@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,7 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from rewardsmith.errors import BudgetExceeded, ProviderError, ProviderUnusable, ResultsError
+from rewardsmith.errors import (
+    BudgetExceeded,
+    ProviderError,
+    ProviderUnusable,
+    ResultsError,
+    StorageError,
+)
 from rewardsmith.llm.exchanges import read_exchanges
 from rewardsmith.llm.session import Session
 from rewardsmith.llm.types import Provider, Reply, Request, Usage
@@ -189,3 +197,21 @@ def test_ctrl_c_ends_the_program_at_once_and_keeps_what_is_there(tmp_path: Path)
     assert child.wait(timeout=10) == 130
     assert time.monotonic() - started < 5
     assert [reply.text for reply in read_exchanges(tmp_path).values()] == ["quick"]
+
+
+def test_nothing_is_paid_for_that_there_is_no_room_to_record(
+    tmp_path: Path, request_of: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    asked: list[Request] = []
+
+    def answer(request: Request) -> Reply:
+        asked.append(request)
+        return _echo(request)
+
+    with pytest.raises(StorageError, match=r"exchange_0_0\.json cannot be written: No space"):
+        _session(StubProvider(answer), tmp_path, concurrency=1).ask([request_of(0), request_of(1)])
+    assert asked == []

@@ -138,7 +138,7 @@ def test_experience_of_earlier_iterations_is_passed_on(
     for number in (1, 2, 3, 4):
         file = training.run.experience_file(number)
         file.parent.mkdir(parents=True)
-        file.touch()
+        np.savez(file)
     training(candidates(GOOD, iteration=3))
     [payload] = payloads(training)
     expected = [str(training.run.experience_file(number)) for number in found]
@@ -149,7 +149,7 @@ def test_experience_of_earlier_iterations_is_passed_on(
 def test_fresh_trainings_share_nothing_with_the_search(tmp_path: Path) -> None:
     training = recorded(tmp_path, overrides=("experiment.final_seeds=3",))
     training.run.experience_file(1).parent.mkdir(parents=True)
-    training.run.experience_file(1).touch()
+    np.savez(training.run.experience_file(1))
     [candidate] = candidates(GOOD, iteration=2)
     training.again(candidate)
     [payload] = payloads(training)
@@ -164,7 +164,7 @@ def test_fresh_trainings_share_nothing_with_the_search(tmp_path: Path) -> None:
 def test_further_trainings_meet_on_equal_terms_and_keep_no_experience(tmp_path: Path) -> None:
     training = recorded(tmp_path)
     training.run.experience_file(1).parent.mkdir(parents=True)
-    training.run.experience_file(1).touch()
+    np.savez(training.run.experience_file(1))
     [early], [_, late] = candidates(GOOD), candidates(GOOD, BAD, iteration=2)
     training.backend.train(2, [early, late], range(3, 5), training.note, lambda *_: None)
     [payload] = payloads(training)
