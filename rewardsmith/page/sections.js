@@ -146,7 +146,8 @@ function drawCurves(data) {
 function drawFamily(data) {
   if (!data.candidates.length) return section("family", "Family", el("p.hint", {}, "Nothing has been asked for yet."));
   return section("family", "Family",
-    el("p.hint", {}, `Filled by ${measure(data.kind)}; dashed where it was not trained to the end; lines lead from parents to children, the thick ones to the best. A click opens a candidate.`),
+    el("p.hint", {}, `Filled by ${measure(data.kind)}; dashed where it was not trained to the end; lines lead from parents to children, the thick ones to the best. A click opens a candidate.` +
+      (data.iterations.some((row) => row.candidates > TALLEST) ? ` Of each iteration ${TALLEST} at most are drawn, the best ones.` : "")),
     el("div.scroll", { id: "tree-box", tabindex: "0", role: "region", "aria-label": "Family tree" }, drawTree(data)));
 }
 

@@ -11,6 +11,7 @@ on that alone, so a run that is resumed comes to the same ones.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -202,7 +203,7 @@ class Screens:
         self._sample = Transitions.concatenate([play.transitions, play.probe])
         self._known: list[_Known] = []
         self._crowd = Crowd()  # their values, in the same order
-        self._labels: dict[str, str] = {}  # of the first reward of each normal form
+        self._labels: dict[bytes, str] = {}  # of the first reward of each normal form
         self._unheard: list[Candidate] = []  # remembered, but not asked yet
         self._iteration = 0
         self._open(Store((), ()))
@@ -285,8 +286,10 @@ class Screens:
             self._crowd.add(said.sample)
             self._labels.setdefault(self._form(candidate.reward), candidate.label)
 
-    def _form(self, reward: RewardFunction) -> str:
-        return normal_form(reward.source, self._task.layout.names)
+    def _form(self, reward: RewardFunction) -> bytes:
+        """A digest: the form itself is several times as long as the code."""
+        form = normal_form(reward.source, self._task.layout.names)
+        return hashlib.sha256(form.encode()).digest()
 
     def _open(self, store: Store) -> None:
         self._store = store
