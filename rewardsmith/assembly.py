@@ -8,32 +8,23 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import rewardsmith
 from rewardsmith import config as configuration
 from rewardsmith.console import Console
-from rewardsmith.execution import LocalExecutor
+from rewardsmith.errors import StorageError
+from rewardsmith.execution import Executor
+from rewardsmith.installed import versions
 from rewardsmith.llm.exchanges import read_exchanges
 from rewardsmith.llm.keys import without_secrets
+from rewardsmith.llm.ledger import Ledger
 from rewardsmith.llm.session import Session
 from rewardsmith.llm.types import Provider, Reply, Usage
 from rewardsmith.results import RunDirectory
 from rewardsmith.settings import LLMSettings, Settings, check_part
 from rewardsmith.summary import Result
-
-PACKAGES = (
-    "gymnasium",
-    "gymnasium-robotics",
-    "jax",
-    "mujoco",
-    "numpy",
-    "openai",
-    "stable-baselines3",
-    "torch",
-)
 
 
 @dataclass(frozen=True)
@@ -67,7 +58,8 @@ class _Parts:
     task: Any
     play: Any
     layers: tuple[str, ...]
-    executor: LocalExecutor
+    executor: Executor
+    environment: Mapping[str, str]
     final: Settings
     backends: Sequence[Any]
     strategy: Any
@@ -90,10 +82,16 @@ def carry_out(beginning: Beginning, console: Console) -> int:
     Raises:
         RewardsmithError: it cannot begin, in one sentence; nothing is written then.
     """
+    if beginning.run is not None:
+        with beginning.run.held():
+            return _carry_out(_build(beginning), beginning.run, console)
     parts = _build(beginning)
-    run = beginning.run or RunDirectory.create(
-        Path(parts.settings.paths.results), parts.settings.env.name
-    )
+    run = RunDirectory.create(Path(parts.settings.paths.results), parts.settings.env.name)
+    with run.held():
+        return _carry_out(parts, run, console)
+
+
+def _carry_out(parts: _Parts, run: RunDirectory, console: Console) -> int:
     _open(parts, run, console)
     result, video = _search(parts, run, console)
     report = _report(run)
@@ -123,14 +121,23 @@ def _build(beginning: Beginning) -> _Parts:
     play = play_randomly(task, settings.experiment.seed)
     with RewardProcess(task.layout, settings.sandbox) as process:
         layers = process.layers
-    executor = LocalExecutor(
-        settings.training.workers or _cores(), without_secrets({**environment, **os.environ})
-    )
+    harmless = without_secrets({**environment, **os.environ})
+    executor = configuration.find_class(settings.executor.target).connect(settings, harmless)
     final = settings.model_copy(update={"training": settings.final_training or settings.training})
     backends = _backends(executor, settings, final)
     strategy = Seeded(_strategy(settings, task, play, beginning.planned), seeds)
     return _Parts(
-        beginning, provider, seeds, task, play, layers, executor, final, backends, strategy
+        beginning,
+        provider,
+        seeds,
+        task,
+        play,
+        layers,
+        executor,
+        harmless,
+        final,
+        backends,
+        strategy,
     )
 
 
@@ -147,7 +154,7 @@ def _open(parts: _Parts, run: RunDirectory, console: Console) -> None:
         provider,
         parts.beginning.why,
         parts.layers,
-        parts.executor.workers,
+        parts.executor,
         run,
         resumed,
     )
@@ -172,7 +179,11 @@ def _search(parts: _Parts, run: RunDirectory, console: Console) -> tuple[Result,
     recorded = read_exchanges(run.root)
     session = _session(settings, parts.provider, run, recorded)
     experiment = settings.experiment
-    screens = Screens(experiment.screens, task, play, settings.sandbox, run.experience_files)
+    workers = executor.workers
+    screens = Screens(
+        experiment.screens, task, play, settings.sandbox, run.experience_files, workers
+    )
+    author = Author(session, task, play, settings.sandbox, experiment.repairs, screens, workers)
     backend, final_backend = parts.backends
     console.watch(settings, task)
     with trackers(settings, run, parts.beginning.environment, console.say) as others:
@@ -180,7 +191,7 @@ def _search(parts: _Parts, run: RunDirectory, console: Console) -> tuple[Result,
             settings=settings,
             task=task,
             strategy=parts.strategy,
-            author=Author(session, task, play, settings.sandbox, experiment.repairs, screens),
+            author=author,
             backend=backend(settings, task, run, executor),
             final_backend=final_backend(parts.final, task, run, executor),
             baselines=list(baselines(task).values()),
@@ -195,31 +206,37 @@ def _search(parts: _Parts, run: RunDirectory, console: Console) -> tuple[Result,
         ended = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         run.update_record(finished=ended, found=result.best is not None)
         with console.busy("filming the winner"):
-            return result, _film(settings, run, result.best, executor)
+            return result, _film(settings, run, result.best, parts.environment)
 
 
-def _film(settings: Settings, run: RunDirectory, best: Any, executor: LocalExecutor) -> str:
+def _film(settings: Settings, run: RunDirectory, best: Any, environment: Mapping[str, str]) -> str:
     """Film the winner; say where the video is, or why there is none. Empty if none is wanted."""
     if best is None or not settings.video.episodes:
         return ""
     from rewardsmith.video.winner import film_winner
 
-    return film_winner(settings, run, best.candidate, executor.environment)
+    return film_winner(settings, run, best.candidate, environment)
 
 
 def _report(run: RunDirectory) -> str | None:
-    """Write the report; give what went wrong, in a sentence: a run never fails because of it."""
+    """Write the report; give what went wrong, in a sentence: a run never fails because of it.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
     from rewardsmith.page.write import write_report
 
     try:
         write_report(run)
+    except StorageError:
+        raise
     except Exception as error:
         reason = str(error) or type(error).__name__
         return f"No report was written: {reason} Try again with rewardsmith report {run.root}"
     return None
 
 
-def _backends(executor: LocalExecutor, search: Settings, final: Settings) -> list[Any]:
+def _backends(executor: Executor, search: Settings, final: Settings) -> list[Any]:
     """Classes that train: for the search, and for the result.
 
     Raises:
@@ -238,7 +255,8 @@ def _session(
 ) -> Session:
     """The conversation with the provider, which pays for nothing that is recorded."""
     parameters = {"temperature": settings.llm.temperature, **settings.llm.parameters}
-    return Session(provider, run.iteration, settings.llm.concurrency, recorded, parameters)
+    ledger = Ledger(run.ledger_file)
+    return Session(provider, run.iteration, settings.llm.concurrency, recorded, parameters, ledger)
 
 
 def _provider(settings: Settings, environment: Mapping[str, str]) -> Provider:
@@ -280,26 +298,14 @@ def _paid(recorded: Mapping[str, Reply]) -> Usage:
     return sum((reply.usage for reply in recorded.values()), Usage())
 
 
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _record(settings: Settings, task: Any, provider: Provider, layers: Any) -> dict[str, Any]:
     """What a later reader needs to judge a run, or to repeat it."""
-    versions: dict[str, str | None] = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = None
     return {
         "rewardsmith": rewardsmith.__version__,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "versions": versions,
+        "versions": versions(),
         "environment": {
             "id": settings.env.id,
             "class": task.environment_class,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from rewardsmith import config as configuration
 from rewardsmith.assembly import Beginning, carry_out
 from rewardsmith.console import Console
 from rewardsmith.errors import Interrupted, RewardsmithError
+from rewardsmith.files import storage_error
 from rewardsmith.llm.auto import choose_provider
-from rewardsmith.llm.keys import take_environment
+from rewardsmith.llm.keys import find_secrets, scrub, take_environment
 from rewardsmith.notices import kept_off
 from rewardsmith.results import RunDirectory
 from rewardsmith.settings import Settings
@@ -35,10 +37,24 @@ def _job(config: DictConfig) -> None:
         console.stopped()
         code = Interrupted.exit_code
     except RewardsmithError as error:
-        console.error(str(error))
+        console.failed(error)
         code = error.exit_code
+    except Exception as error:
+        code = _failed(error, console)
     if code:
         raise SystemExit(code)
+
+
+def _failed(error: Exception, console: Console) -> int:
+    """Say what nobody has caught; give the exit code."""
+    full = storage_error(error)
+    if full is not None:  # wherever it happens, a full disk gets its sentence
+        console.failed(full)
+        return full.exit_code
+    # Hydra would print it as it is, and what a provider raises may hold its key
+    secrets = find_secrets(take_environment(Path.cwd()))
+    console.crashed(scrub(traceback.format_exc(), secrets))
+    return RewardsmithError.exit_code
 
 
 def _design(config: DictConfig, console: Console) -> int:

@@ -21,8 +21,11 @@ from rewardsmith.errors import ConfigurationError
 from rewardsmith.llm.keys import MASK, masked
 from rewardsmith.settings import (
     EnvSettings,
+    ExecutorSettings,
     LLMSettings,
+    RaySettings,
     Settings,
+    SlurmSettings,
     TrainingSettings,
     check,
     check_part,
@@ -35,6 +38,9 @@ _PRIVATE = (
     ("experiment", "resume"),
     ("experiment", "seed_rewards"),
     ("paths", "results"),
+    ("ray", "address"),
+    ("slurm", "partition"),
+    ("slurm", "parameters"),
 )
 
 
@@ -199,9 +205,27 @@ def yaml_text(values: Mapping[str, Any]) -> str:
     return OmegaConf.to_yaml(OmegaConf.create(dict(values)))
 
 
+def _load(config_file: Path) -> DictConfig:
+    """Read a run's configuration.
+
+    Raises:
+        ConfigurationError: it is damaged.
+    """
+    try:
+        config = OmegaConf.load(config_file)
+        if isinstance(config, DictConfig) and OmegaConf.select(config, "experiment.iterations"):
+            return config
+        reason = "it holds no whole configuration"
+    except (OSError, ValueError, TypeError, YAMLError, OmegaConfBaseException) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+    raise ConfigurationError(
+        f"{config_file} cannot be read: {reason}. Put it back: a run goes on as it began."
+    )
+
+
 def planned_iterations(config_file: Path) -> int:
     """How many iterations a run began with."""
-    return int(OmegaConf.load(config_file).experiment.iterations)
+    return int(_load(config_file).experiment.iterations)
 
 
 def recorded_values(config_file: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -215,8 +239,8 @@ def recorded_values(config_file: Path, overrides: Sequence[str] = ()) -> dict[st
         ConfigurationError: it cannot be read.
     """
     try:
-        config = OmegaConf.load(config_file)
-        config.merge_with_dotlist(list(overrides))
+        config = _with_executor(OmegaConf.load(config_file), overrides)
+        config.merge_with_dotlist([item for item in overrides if not _chooses_executor(item)])
         return dict(OmegaConf.to_container(config))  # type: ignore[arg-type]
     except (OSError, ValueError, TypeError, YAMLError, OmegaConfBaseException) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
@@ -243,20 +267,52 @@ def recorded(config_file: Path, overrides: Sequence[str]) -> Settings:
 
     Args:
         config_file: of the run.
-        overrides: on top; only ``group.key=value``.
+        overrides: on top; only ``group.key=value`` and ``executor=NAME``.
 
     Raises:
         ConfigurationError: an override is not of that kind, or a value is not allowed.
     """
-    config = OmegaConf.load(config_file)
-    for override in overrides:
+    config = _with_executor(_load(config_file), overrides)
+    single = [item for item in overrides if not _chooses_executor(item)]
+    for override in single:
         key, separator, _ = override.partition("=")
         if not separator or "." not in key or key.startswith(("+", "~")):
             raise ConfigurationError(
                 f"{override!r} cannot be changed while a run is resumed; "
-                "only single values can, as in experiment.iterations=5."
+                "only single values and the executor can, as in experiment.iterations=5."
             )
         if OmegaConf.select(config, key, default=_ABSENT) is _ABSENT:
             raise ConfigurationError(f"{key} is not in the configuration of the run.")
-    config.merge_with_dotlist(list(overrides))
-    return check(plain(config))  # type: ignore[arg-type]
+    config.merge_with_dotlist(single)
+    return check(plain(config))
+
+
+def _chooses_executor(override: str) -> bool:
+    return override.startswith("executor=")
+
+
+def _with_executor(config: Any, overrides: Sequence[str]) -> Any:
+    """A run's configuration with what says where it goes on, which its results do not depend on.
+
+    Args:
+        config: of the run, which may be from before there was a choice.
+        overrides: of which those like ``executor=ray`` count; the last one does.
+
+    Raises:
+        ConfigurationError: there is no such executor.
+    """
+    values = {
+        "executor": ExecutorSettings().model_dump(by_alias=True),
+        "ray": RaySettings().model_dump(),
+        "slurm": SlurmSettings().model_dump(),
+    }
+    merged = OmegaConf.merge(values, config)
+    for override in filter(_chooses_executor, overrides):
+        name = override.partition("=")[2]
+        known = sorted(file.stem for file in (config_folder() / "executor").glob("*.yaml"))
+        if name not in known:
+            raise ConfigurationError(
+                f"executor is {name!r}, but it must be one of {', '.join(known)}."
+            )
+        merged.executor = OmegaConf.load(config_folder() / "executor" / f"{name}.yaml")
+    return merged

@@ -9,7 +9,7 @@ from __future__ import annotations
 import textwrap
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from rich.markup import escape
 from rich.table import Table
 
 import rewardsmith
+from rewardsmith.errors import RewardsmithError, StorageError
+from rewardsmith.execution import Executor
 from rewardsmith.headline import Entrant
 from rewardsmith.llm.types import Provider, Usage
 from rewardsmith.progress import Line, progress_table, summary_text
@@ -37,6 +39,7 @@ from rewardsmith.words import (
     doubt_text,
     entrant_text,
     fitness_text,
+    labels_text,
     layers_text,
     measure_text,
     outcome_text,
@@ -108,8 +111,9 @@ class Console:
             self._write(f"warning: {text}")
 
     def _write(self, text: str) -> None:
+        """Add to the log; where that cannot be written, what has to be written ends the run."""
         if self._log is not None:
-            with self._log.open("a", encoding="utf-8") as stream:
+            with suppress(OSError), self._log.open("a", encoding="utf-8") as stream:
                 stream.write(f"{time.strftime('%H:%M:%S')} {text}\n")
 
     def error(self, text: str) -> None:
@@ -117,15 +121,28 @@ class Console:
         self.err.print(f"[bold red]rewardsmith:[/] {escape(text)}")
         self._write(f"error: {text}")
 
+    def crashed(self, traceback: str) -> None:
+        """What the run ends with is a mistake in a program, which is shown as it is."""
+        self.err.print(escape(traceback.rstrip()), highlight=False)
+        self._write(traceback.rstrip())
+
     def stopped(self) -> None:
         """The user pressed Ctrl-C."""
         if self._run is None:
             self.error("stopped; nothing had begun.")
         else:
-            self.error(
-                "stopped; what was finished is kept. Go on with "
-                f"python gen.py experiment.resume={self._run.root}"
-            )
+            self.error(f"stopped; what was finished is kept. Go on with {self._resume()}")
+
+    def failed(self, error: RewardsmithError) -> None:
+        """The run has ended with an error: why, and how it goes on once that is mended."""
+        text = str(error)
+        if isinstance(error, StorageError) and self._run and self._run.config_file.is_file():
+            text = f"{text} What was finished is kept: then go on with {self._resume()}"
+        self.error(text)
+
+    def _resume(self) -> str:
+        assert self._run is not None
+        return f"python gen.py experiment.resume={self._run.root}"
 
     # -- the first lines --------------------------------------------------------------------------
 
@@ -136,7 +153,7 @@ class Console:
         provider: Provider,
         why: str,
         layers: tuple[str, ...],
-        workers: int,
+        executor: Executor,
         run: RunDirectory,
         resumed: bool,
     ) -> None:
@@ -150,7 +167,9 @@ class Console:
         self._item("fitness", measure_text(task.fitness_kind, experiment.evaluation_episodes))
         self._item("provider", f"{provider.describe()} ({why})")
         self._item("search", search_text(experiment))
-        self._item("budget", budget_text(training, experiment, workers))
+        self._item("budget", budget_text(training, experiment, executor.workers))
+        if executor.place:
+            self._item("runs on", executor.place)
         self._item("sandbox", layers_text(layers, settings.sandbox.allow_weaker))
         self._item("results", f"{run.root}{' (resumed)' if resumed else ''}")
         self.say()
@@ -247,9 +266,9 @@ class Console:
         """A round ends: what came of it, in a few lines."""
         own = [item for item in self._trials.values() if item.candidate.iteration == number]
         self.say(f"  {round_text(own)}")
-        found = [alarms_text(item) for item in own if find_alarms(item)]
-        if found:
-            self.say(f"  alarms: {'; '.join(found)}", "yellow")
+        alarms = alarms_text(own)
+        if alarms:
+            self.say(f"  alarms: {alarms}", "yellow")
         if best is None or best.evaluation.fitness is None:
             self.say("  no reward could be trained yet")
             for trial in own[:REASONS]:
@@ -262,7 +281,7 @@ class Console:
     def racing(self, rivals: Sequence[Trial], seeds: int) -> None:
         """Candidates that cannot be told from the best are trained on more seeds."""
         labels = [trial.candidate.label for trial in rivals]
-        self.say(f"  too close to tell: {', '.join(labels)} on {count(seeds, 'more seed')} each")
+        self.say(f"  too close to tell: {labels_text(labels)} on {count(seeds, 'more seed')} each")
         self._again(labels, seeds)
 
     def retraining(self, entrants: Sequence[Entrant], seeds: int) -> None:

@@ -31,6 +31,10 @@ class ResultsError(RewardsmithError):
     exit_code = 2
 
 
+class StorageError(ResultsError):
+    """Nothing more can be written: the disk is full, or the folder is read-only."""
+
+
 class SandboxUnavailable(RewardsmithError):
     """The reward process cannot be locked down as the configuration demands."""
 

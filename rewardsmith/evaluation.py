@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import gymnasium
@@ -32,6 +33,8 @@ TEST_SEEDS = 1_800_000_000
 VIDEO_SEEDS = 2_200_000_000
 CONFIDENCE = 0.95
 FEWEST_FOR_IQM = 4
+REMEMBERED = 32
+"""So many values at most does a bootstrap have whose interval is kept: the same come up often."""
 ENDLESS_STEPS = 10_000
 """Where an episode is cut off in an environment that has no time limit."""
 
@@ -250,6 +253,7 @@ def interquartile_mean(values: Sequence[float]) -> float | None:
     return float(trim_mean(values, 0.25)) if len(values) >= FEWEST_FOR_IQM else None
 
 
+@lru_cache(maxsize=1 << 16)  # few different ones, and thousands of candidates
 def wilson(successes: int, trials: int) -> tuple[float, float]:
     """95 % interval of a rate (Wilson 1927).
 
@@ -265,6 +269,15 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
 
 def bootstrap(values: Sequence[float]) -> tuple[float, float]:
     """95 % percentile interval of a mean, over 2,000 resamples with a fixed seed."""
+    return _remembered(tuple(values)) if len(values) <= REMEMBERED else _bootstrap(values)
+
+
+@lru_cache(maxsize=1 << 14)
+def _remembered(values: tuple[float, ...]) -> tuple[float, float]:
+    return _bootstrap(values)
+
+
+def _bootstrap(values: Sequence[float]) -> tuple[float, float]:
     array = np.asarray(values)
     picks = np.random.default_rng(0).integers(len(array), size=(2_000, len(array)))
     tail = 50 * (1 - CONFIDENCE)

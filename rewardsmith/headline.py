@@ -45,7 +45,7 @@ class Entrant:
         """Digest of what its trainings depend on, beside its reward."""
         experiment = self.settings.experiment
         numbers = [experiment.seed, experiment.final_seeds, experiment.test_episodes]
-        training = self.settings.training.model_dump(exclude={"workers", "timeout_s"})
+        training = self.settings.training.decisive()
         values = json.dumps([training, self.settings.env.model_dump(), numbers], sort_keys=True)
         return hashlib.sha256(values.encode()).hexdigest()[:12]
 

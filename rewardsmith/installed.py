@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 import sys
 from collections.abc import Iterable
@@ -11,6 +12,20 @@ from importlib.resources import files
 from pathlib import Path
 
 from packaging.requirements import Requirement
+
+import rewardsmith
+
+DECISIVE = (
+    "gymnasium",
+    "gymnasium-robotics",
+    "jax",
+    "mujoco",
+    "numpy",
+    "openai",
+    "stable-baselines3",
+    "torch",
+)
+"""Packages that the numbers of a run may depend on."""
 
 _FOR_DEVELOPERS = ("dev", "docs")
 _EXTRA = re.compile(r"extra\s*==\s*['\"]([^'\"]+)['\"]")
@@ -45,6 +60,23 @@ def packages() -> tuple[list[Package], dict[str, list[Package]]]:
             place = extras.setdefault(extra, []) if extra else needed
             place.append(_package(requirement))
     return needed, extras
+
+
+def versions() -> dict[str, str | None]:
+    """The versions of what results may depend on; None for what is not installed."""
+    found: dict[str, str | None] = {}
+    for package in DECISIVE:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def everything() -> dict[str, str | None]:
+    """The same, with rewardsmith itself and Python."""
+    own = {"rewardsmith": rewardsmith.__version__, "python": platform.python_version()}
+    return {**own, **versions()}
 
 
 def _parse(text: str) -> tuple[Requirement, str]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from rewardsmith.errors import ProviderError
+from rewardsmith.errors import ProviderError, ResultsError
 from rewardsmith.evaluation import fitness, merge
 from rewardsmith.headline import Entrant, list_entrants, trained_together
 from rewardsmith.llm.session import Session
@@ -130,10 +130,10 @@ class Loop:
             candidates = self.author.write(proposals, self._written)
             self.trials += self._judge(number, candidates)
         self._race(number)
+        self._check_table(number)
         reflection = self.strategy.tell(number, tuple(self.trials))
         if not self.run.is_closed(number):
-            rows = [row(trial) for trial in self.trials if trial.candidate.iteration == number]
-            self.run.write_iteration(number, rows, reflection)
+            self.run.write_iteration(number, self._table(number), reflection)
         self._keep_best()
         self.listener.iteration_finished(number, self._best())
 
@@ -142,7 +142,7 @@ class Loop:
 
         Nothing is asked again, not even where the provider had failed: what came later rests on it.
         """
-        trials = [item for item in self.run.read_trials() if item.candidate.iteration == number]
+        trials = self.run.read_trials(number)
         self.author.remember([trial.candidate for trial in trials], number)
         for trial in trials:
             self.listener.evaluated(trial, self.paid + self.session.usage)
@@ -197,7 +197,7 @@ class Loop:
             if more is None:
                 most = experiment.candidates >> turn
                 chosen = rivals(self.trials, most, experiment.indifference)
-                if not chosen or turn > experiment.races or self.run.is_closed(number):
+                if not chosen or turn > experiment.races or self._is_over(number):
                     break
                 self.listener.racing(chosen, experiment.seeds)
                 more = self._train_more(number, chosen)
@@ -225,6 +225,31 @@ class Loop:
         merged = Trial(trial.candidate, merge(self.task.fitness_kind, trial.evaluation, more))
         self.listener.evaluated(merged, self.paid + self.session.usage)
         return merged
+
+    def _table(self, number: int) -> list[dict[str, Any]]:
+        """An iteration's candidates; its races may have been between earlier ones as well."""
+        races = len(self.run.read_races(number))
+        own = [trial for trial in self.trials if trial.candidate.iteration == number]
+        return [{**row(trial), "races": races} for trial in own]
+
+    def _is_over(self, number: int) -> bool:
+        """Whether an iteration is finished, and all that its table rests on is there."""
+        table = self.run.read_table(number)
+        return table is not None and _same_outcomes(table, self._table(number))
+
+    def _check_table(self, number: int) -> None:
+        """See that an iteration that was over has come to the same as before.
+
+        Raises:
+            ResultsError: it has not: a file was lost or changed, and what came later rests on it.
+        """
+        if self.run.is_closed(number) and not self._is_over(number):
+            folder = self.run.iteration(number)
+            raise ResultsError(
+                f"The candidates and races in {folder} do not come to what evaluations.json there "
+                "says: a file is missing or was changed. Put it back, or delete evaluations.json "
+                "and all that came later if you want to go on with what is there."
+            )
 
     def _best(self) -> Trial | None:
         return next(iter(rank(self.trials)), None)
@@ -296,6 +321,22 @@ class Loop:
 
 def _same_reward(known: Candidate, candidate: Candidate) -> bool:
     return known.reward == candidate.reward and known.reply == candidate.reply
+
+
+def _same_outcomes(
+    recorded: Sequence[Mapping[str, Any]], found: Sequence[Mapping[str, Any]]
+) -> bool:
+    """Whether two tables agree in what must not change of an iteration that is over."""
+    return len(recorded) == len(found) and all(
+        _outcome(before) == _outcome(now)
+        and before.get("races", now["races"]) == now["races"]  # older versions did not count them
+        for before, now in zip(recorded, found, strict=True)
+    )
+
+
+def _outcome(item: Mapping[str, Any]) -> tuple[Any, ...]:
+    fitness = item.get("fitness") or {}
+    return item.get("candidate"), item.get("status"), fitness.get("mean"), fitness.get("seeds")
 
 
 def _readable(request: Request) -> str:

@@ -10,6 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 BAR_WIDTH = 20
+MOST_LINES = 20
+"""Candidates in the live display; of more, the best are shown, so that it fits a screen."""
 
 
 class Line:
@@ -88,10 +90,14 @@ def progress_table(
         measure: name of the fitness.
         budget: steps of a training.
     """
+    shown = list(lines.items())
+    if len(shown) > MOST_LINES:
+        shown = sorted(shown, key=lambda item: _interest(item[1]))[:MOST_LINES]
+        caption = f"{MOST_LINES} of {len(lines)} candidates" + (f", {caption}" if caption else "")
     drawn = Table(title=title, title_justify="left", caption=caption or None)
     for name in ("candidate", "state", "progress", "steps/s", measure, "own return"):
         drawn.add_column(name, justify="left" if name in ("candidate", "state") else "right")
-    for label, line in lines.items():
+    for label, line in shown:
         drawn.add_row(
             label,
             line.state,
@@ -101,6 +107,11 @@ def progress_table(
             "" if line.own_return is None else f"{line.own_return:.3g}",
         )
     return drawn
+
+
+def _interest(line: Line) -> tuple[bool, float]:
+    """Sorts those first that train well, then others that train."""
+    return not line.steps, -(line.success or 0.0)
 
 
 def _bar(share: float) -> Text:

@@ -10,7 +10,7 @@ from rewardsmith.config import recorded
 from rewardsmith.errors import ResultsError
 from rewardsmith.results import RunDirectory
 from rewardsmith.search.base import rank
-from rewardsmith.settings import Settings
+from rewardsmith.settings import ExecutorSettings, Settings
 from rewardsmith.summary import final_trials
 from rewardsmith.types import Fitness, Trial
 
@@ -35,7 +35,7 @@ class Difference:
 
 
 def replay_settings(run: RunDirectory) -> Settings:
-    """The configuration of a run as it ended, but answered from its record.
+    """The configuration of a run as it ended, but answered from its record, on this machine.
 
     A new run with it lands beside the old one.
 
@@ -53,6 +53,7 @@ def replay_settings(run: RunDirectory) -> Settings:
         update={
             "llm": settings.llm.model_copy(update=llm),
             "experiment": settings.experiment.model_copy(update={"resume": None}),
+            "executor": ExecutorSettings(),  # here, wherever the run was
             "paths": settings.paths.model_copy(update={"results": str(run.root.parent)}),
         }
     )

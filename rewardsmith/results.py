@@ -2,9 +2,9 @@
 
 ```
 results/reach/
-  config.yaml  run.json  log.txt  summary.json  metrics.jsonl  report.html
+  config.yaml  run.json  log.txt  summary.json  metrics.jsonl  spent.jsonl  report.html  .lock
   iteration_1/    prompt.md  reply_0.md  exchange_0_0.json  candidate_0.json  race_1.json
-                  evaluations.json  reflection.md  experience.npz
+                  evaluations.json  reflection.md  experience.npz (of shards: experience_0.npz, …)
   rewards/iteration_1/candidate_0.py
   models/iteration_1/candidate_0.zip  models/baselines/sparse_seed_500.zip  models/best.zip
   tensorboard_logs/iteration_1/candidate_0/seed_0/
@@ -24,7 +24,8 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,12 +33,20 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from rewardsmith.errors import ResultsError
-from rewardsmith.files import read_text, write_whole
+from rewardsmith.files import (
+    TEMPORARY,
+    append_line,
+    is_whole_archive,
+    locked,
+    read_text,
+    write_whole,
+)
 from rewardsmith.types import Candidate, Evaluation, RewardFunction, Trial
 
 _TRIAL = TypeAdapter(Trial)
 _TRIALS = TypeAdapter(list[Trial])
 _T = TypeVar("_T")
+TABLE_AGAIN = "it is written again, from the candidates' own files"
 
 
 class RunDirectory:
@@ -98,6 +107,19 @@ class RunDirectory:
             raise ResultsError(f"There is no run in {str(results)!r} yet; name the folder of one.")
         return max(runs, key=cls._last_written)
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes from going on with this run meanwhile; clear up after a killed one.
+
+        Raises:
+            ResultsError: another process holds it.
+            StorageError: nothing can be written here.
+        """
+        with locked(self.root / ".lock", f"{self.root} is a run that is still going"):
+            for file in self.root.rglob(f".*{TEMPORARY}"):
+                file.unlink(missing_ok=True)
+            yield
+
     def _last_written(self) -> float:
         files = (self.config_file, self.log_file)
         return max(file.stat().st_mtime for file in files if file.exists())
@@ -123,6 +145,11 @@ class RunDirectory:
     def metrics_file(self) -> Path:
         """What happened, one line of JSON per event; see `rewardsmith.metrics`."""
         return self.root / "metrics.jsonl"
+
+    @property
+    def ledger_file(self) -> Path:
+        """What was asked of a provider that costs something, and what it cost."""
+        return self.root / "spent.jsonl"
 
     @property
     def summary_file(self) -> Path:
@@ -196,6 +223,11 @@ class RunDirectory:
         """Folder of one iteration's texts and numbers."""
         return self.root / f"iteration_{number}"
 
+    def iterations(self) -> list[int]:
+        """Numbers of the iterations that have begun, in order."""
+        names = (folder.name.partition("_")[2] for folder in self.root.glob("iteration_*"))
+        return sorted(int(name) for name in names if name.isdigit())
+
     @staticmethod
     def _place(candidate: Candidate) -> Path:
         """Where a candidate's files are, below the folder of their kind."""
@@ -217,14 +249,36 @@ class RunDirectory:
         file = self.model_file(candidate, training)
         return file.with_name(f"{file.stem}_last.zip")
 
-    def experience_file(self, iteration: int) -> Path:
-        """Transitions that were collected in an iteration."""
-        return self.iteration(iteration) / "experience.npz"
+    def experience_file(self, iteration: int, shard: int | None = None) -> Path:
+        """Transitions that were collected in an iteration, by one shard where there are several."""
+        suffix = "" if shard is None else f"_{shard}"
+        return self.iteration(iteration) / f"experience{suffix}.npz"
 
     def experience_files(self, before: int) -> list[Path]:
-        """Transitions of the iterations before one, oldest first."""
-        files = map(self.experience_file, range(1, before))
-        return [file for file in files if file.exists()]
+        """Transitions of the iterations before one, oldest first.
+
+        Raises:
+            ResultsError: one is damaged, or missing though there was a training.
+        """
+        return [file for number in range(1, before) for file in self._experience_of(number)]
+
+    def _experience_of(self, number: int) -> list[Path]:
+        found = []
+        trained = self.root.glob(f"populations/{number}_shard_*.json")
+        shards = sorted(int(file.stem.rpartition("_")[2]) for file in trained)
+        for shard in (None, *shards):
+            name = f"{number}" if shard is None else f"{number}_shard_{shard}"
+            file, training = self.experience_file(number, shard), self._population_file(name)
+            if not file.exists() and not training.exists():
+                continue  # nothing was trained, or by a backend that keeps none
+            if not is_whole_archive(file):
+                raise ResultsError(
+                    f"{file} is damaged or missing; delete it, {training} and "
+                    f"{self.iteration(number)}/candidate_*.json to have that iteration trained "
+                    "again, from the same replies."
+                )
+            found.append(file)
+        return found
 
     def population_log(self, name: str) -> Path:
         """What the worker of a joint training printed."""
@@ -273,13 +327,7 @@ class RunDirectory:
         Raises:
             ResultsError: it cannot be written.
         """
-        try:
-            with self.metrics_file.open("a", encoding="utf-8") as stream:
-                stream.write(line + "\n")
-        except OSError as error:
-            raise ResultsError(
-                f"{self.metrics_file} cannot be written: {error.strerror}."
-            ) from None
+        append_line(self.metrics_file, line)
 
     def write_prompt(self, number: int, text: str) -> None:
         """Keep an iteration's prompt for people to read."""
@@ -301,8 +349,11 @@ class RunDirectory:
     def write_trial(self, trial: Trial) -> None:
         """Keep what became of a candidate: from here on it is finished."""
         candidate = trial.candidate
-        file = self.iteration(candidate.iteration) / f"candidate_{candidate.index}.json"
+        file = self._trial_file(candidate.iteration, candidate.index)
         write_whole(file, _TRIAL.dump_json(trial, indent=2))
+
+    def _trial_file(self, iteration: int, index: int) -> Path:
+        return self.iteration(iteration) / f"candidate_{index}.json"
 
     def write_population(
         self, name: str, key: dict[str, str], results: dict[str, dict[str, Any]]
@@ -348,8 +399,15 @@ class RunDirectory:
         write_whole(folder / "reflection.md", reflection)
 
     def write_best(self, candidate: Candidate, training: int, module: str) -> None:
-        """Make a candidate the best so far."""
-        model = self.model_file(candidate, training).read_bytes()
+        """Make a candidate the best so far.
+
+        Raises:
+            ResultsError: its policy is damaged or missing.
+        """
+        file = self.model_file(candidate, training)
+        if not file.exists():
+            raise ResultsError(f"{file} is missing, the policy of the best candidate: put it back.")
+        model = file.read_bytes()
         write_whole(self.best_reward, module)
         write_whole(self.best_model, model)
         write_whole(self.root / "models" / "best.zip", model)
@@ -376,11 +434,7 @@ class RunDirectory:
         """Read ``run.json``; empty if it is not there yet."""
         if not self.record_file.exists():
             return {}
-        try:
-            record: dict[str, Any] = json.loads(self.record_file.read_text())
-            return record
-        except (OSError, ValueError) as error:
-            raise ResultsError(f"{self.record_file} cannot be read: {error}.") from None
+        return self._read_json(self.record_file, dict, "what resumptions have changed is lost then")
 
     def read_seed_reward(self, number: int, name: str) -> str | None:
         """Read what `write_seed_reward` kept, None if there is nothing."""
@@ -400,8 +454,11 @@ class RunDirectory:
             data = json.loads(file.read_text())
             results: dict[str, dict[str, Any]] = data["results"]
             return results if key.items() <= data["key"].items() else None
-        except (OSError, ValueError, KeyError, AttributeError):
-            raise ResultsError(f"{file} is damaged; delete it to have it trained again.") from None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            raise ResultsError(
+                f"{file} is damaged; delete it, and the candidate_*.json of that iteration, to "
+                "have it trained again."
+            ) from None
 
     def read_race(self, iteration: int, number: int) -> list[Trial] | None:
         """Read what `write_race` kept, None if there is nothing.
@@ -417,7 +474,7 @@ class RunDirectory:
         Raises:
             ResultsError: the file is damaged.
         """
-        return self._read(_TRIAL, self.iteration(iteration) / f"candidate_{index}.json")
+        return self._read(_TRIAL, self._trial_file(iteration, index))
 
     def read_written(self, candidate: Candidate) -> Candidate:
         """Add what `write_reply` kept to a candidate that is not finished."""
@@ -429,16 +486,40 @@ class RunDirectory:
         return self.iteration(candidate.iteration) / f"reply_{candidate.index}.md"
 
     def is_closed(self, iteration: int) -> bool:
-        """Whether an iteration is finished, its table and reflection written."""
-        return (self.iteration(iteration) / "evaluations.json").exists()
+        """Whether an iteration is finished, its table written and all its candidates there.
 
-    def read_trials(self) -> list[Trial]:
+        Raises:
+            ResultsError: the table is damaged.
+        """
+        rows = self.read_table(iteration)
+        return rows is not None and all(
+            self._trial_file(iteration, index).exists() for index in range(len(rows))
+        )
+
+    def read_table(self, iteration: int) -> list[dict[str, Any]] | None:
+        """Read what `write_iteration` kept of the candidates, None if there is nothing.
+
+        Raises:
+            ResultsError: the file is damaged.
+        """
+        file = self.iteration(iteration) / "evaluations.json"
+        if not file.exists():
+            return None
+        rows = self._read_json(file, list, TABLE_AGAIN)
+        if not all(isinstance(row, dict) for row in rows):
+            raise _damaged(file, TABLE_AGAIN)
+        return rows
+
+    def read_trials(self, iteration: int | None = None) -> list[Trial]:
         """Read all finished candidates, in order.
+
+        Args:
+            iteration: only those of this one.
 
         Raises:
             ResultsError: a file is damaged.
         """
-        files = self.root.glob("iteration_*/candidate_*.json")
+        files = self.root.glob(f"iteration_{iteration or '*'}/candidate_*.json")
         trials = [trial for file in files if (trial := self._read(_TRIAL, file)) is not None]
         return sorted(trials, key=lambda item: (item.candidate.iteration, item.candidate.index))
 
@@ -470,13 +551,7 @@ class RunDirectory:
         """
         if not self.summary_file.exists():
             return None
-        try:
-            summary = json.loads(self.summary_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ResultsError(f"{self.summary_file} cannot be read: {error}.") from None
-        if not isinstance(summary, dict):
-            raise ResultsError(f"{self.summary_file} is damaged: it holds no object.")
-        return summary
+        return self._read_json(self.summary_file, dict, "a run that is resumed writes it again")
 
     def read_texts(self, iteration: int) -> dict[str, str]:
         """Read an iteration's prompt and reflection, as far as they are there."""
@@ -495,6 +570,18 @@ class RunDirectory:
         return None if trial is None or trial.candidate != candidate else trial.evaluation
 
     @staticmethod
+    def _read_json(file: Path, kind: type[_T], consequence: str) -> _T:
+        try:
+            data = json.loads(file.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ResultsError(f"{file} cannot be read: {error.strerror}.") from None
+        except ValueError:
+            data = None
+        if not isinstance(data, kind):
+            raise _damaged(file, consequence)
+        return data
+
+    @staticmethod
     def _read(adapter: TypeAdapter[_T], file: Path) -> _T | None:
         if not file.exists():
             return None
@@ -502,3 +589,7 @@ class RunDirectory:
             return adapter.validate_json(file.read_bytes())
         except (OSError, ValidationError):
             raise ResultsError(f"{file} is damaged; delete it to have it done again.") from None
+
+
+def _damaged(file: Path, consequence: str) -> ResultsError:
+    return ResultsError(f"{file} cannot be read: it is damaged. Delete it to go on: {consequence}.")

@@ -239,6 +239,13 @@ class TrainingSettings(_Settings):
     timeout_s: PositiveFloat
     workers: PositiveInt | None
 
+    def decisive(self) -> dict[str, Any]:
+        """What the outcome of a training depends on; some would make it take longer at most."""
+        idle = {"workers", "timeout_s"}
+        if getattr(self, "shard", None) is None:
+            idle.add("shard")
+        return self.model_dump(exclude=idle)
+
 
 class PopulationSettings(TrainingSettings):
     """``training=population``: all candidates and seeds as one stacked soft actor-critic.
@@ -274,6 +281,9 @@ class PopulationSettings(TrainingSettings):
         episodes_per_round: that are collected while the learners learn from those before; None
             takes about 250 steps.
         device: ``auto`` (an accelerator where JAX finds one), ``cpu`` or ``gpu``.
+        shard: candidates that are trained together, and share their experience; None for all. What
+            one job does, so no more than this many can be on one machine of a cluster. Results
+            depend on it, as they do not on where the shards run.
     """
 
     target: Literal["rewardsmith.training.population.backend.Population"] = Field(alias="_target_")
@@ -300,6 +310,7 @@ class PopulationSettings(TrainingSettings):
     buffer_size: PositiveInt
     episodes_per_round: PositiveInt | None
     device: Literal["auto", "cpu", "gpu"]
+    shard: PositiveInt | None = None
 
     @field_validator("algorithm", mode="before")
     @classmethod
@@ -482,6 +493,57 @@ class TrackingSettings(_Settings):
     mode: Literal["online", "offline"] | None = None
 
 
+class ExecutorSettings(_Settings):
+    """``executor``: where trainings run.
+
+    Attributes:
+        target: class that runs them, from ``_target_``.
+        shard: what ``training.shard`` takes as its default.
+    """
+
+    target: str = Field(
+        default="rewardsmith.execution.local.LocalExecutor", alias="_target_", min_length=1
+    )
+    shard: PositiveInt | None = None
+
+
+class RaySettings(_Settings):
+    """``ray``: the cluster of ``executor=ray``.
+
+    Attributes:
+        address: ``HOST:PORT``; None takes the variable ``RAY_ADDRESS``, or the cluster that this
+            machine is a node of.
+        retries: how often a job is begun again whose node was lost.
+        gpus: for each job.
+    """
+
+    address: str | None = None
+    retries: NonNegativeInt = 3
+    gpus: NonNegativeFloat = 0
+
+
+class SlurmSettings(_Settings):
+    """``slurm``: what ``executor=slurm`` asks of the cluster.
+
+    Attributes:
+        cluster: ``slurm``, or ``local`` to try it on this machine.
+        cores: processors for each job.
+        memory_gib: for each job; None leaves it to the cluster.
+        hours: after which Slurm ends a job.
+        partition: None leaves it to the cluster.
+        retries: how often a job is handed in again that came to nothing.
+        parameters: further ones of ``sbatch``, as submitit spells them (``slurm_account``, …).
+    """
+
+    cluster: Literal["slurm", "local"] = "slurm"
+    cores: PositiveInt = 4
+    memory_gib: PositiveFloat | None = None
+    hours: PositiveFloat = 4
+    partition: str | None = None
+    retries: NonNegativeInt = 3
+    parameters: dict[str, Any] = {}
+
+
 AnyTraining = Annotated[
     PopulationSettings | StableBaselines3Settings, Field(discriminator="target")
 ]
@@ -500,6 +562,9 @@ class Settings(_Settings):
     paths: PathSettings
     video: VideoSettings = VideoSettings()
     tracking: TrackingSettings = TrackingSettings()
+    executor: ExecutorSettings = ExecutorSettings()
+    ray: RaySettings = RaySettings()
+    slurm: SlurmSettings = SlurmSettings()
 
     @model_validator(mode="after")
     def _nothing_to_see(self) -> Settings:

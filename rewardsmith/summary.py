@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import jinja2
@@ -19,7 +20,7 @@ from rewardsmith.search.reflection import block
 from rewardsmith.search.screens import savings
 from rewardsmith.settings import Settings
 from rewardsmith.tasks.task import Task
-from rewardsmith.types import Candidate, Evaluation, Fitness, Status, Trial
+from rewardsmith.types import PROVIDER, Candidate, Evaluation, Fitness, Status, Trial
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("rewardsmith", "templates"),
@@ -98,7 +99,7 @@ def protection(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def author_of(candidate: Candidate, provider: str) -> str:
     """Who wrote a reward: the provider, a strategy, or the user in a file."""
-    return provider if candidate.origin == "provider" else candidate.origin
+    return provider if candidate.origin == PROVIDER else candidate.origin
 
 
 def row(trial: Trial) -> dict[str, Any]:
@@ -183,23 +184,48 @@ def card(result: Result, settings: Settings, task: Task, by: str) -> str:
     )
 
 
-def final_trials(run: RunDirectory) -> list[Trial]:
+@dataclass
+class Read:
+    """What was read of a run's first iterations, which are over.
+
+    Attributes:
+        until: number of the last of them.
+        trials: up to then, by label, with what the races up to then found.
+    """
+
+    until: int = 0
+    trials: dict[str, Trial] = field(default_factory=dict)
+
+
+def final_trials(run: RunDirectory, known: Read | None = None) -> list[Trial]:
     """All finished candidates of a run, with what their races found.
+
+    Args:
+        run: finished or going on.
+        known: what was read before, and is not read again; what is over by now is added.
 
     Raises:
         ResultsError: a file is damaged.
     """
-    trials = run.read_trials()
-    for number in sorted({trial.candidate.iteration for trial in trials}):
-        for race in run.read_races(number):
-            found = {item.candidate.label: item.evaluation for item in race}
-            trials = [_with_more(trial, found.get(trial.candidate.label)) for trial in trials]
-    return trials
+    known = known or Read()
+    trials, all_over = dict(known.trials), True
+    for number in run.iterations():
+        if number <= known.until:
+            continue
+        all_over = all_over and run.is_closed(number)  # asked first: then it does not change
+        trials.update((trial.candidate.label, trial) for trial in run.read_trials(number))
+        for item in itertools.chain.from_iterable(run.read_races(number)):
+            if item.candidate.label in trials:
+                trial = trials[item.candidate.label]
+                trials[item.candidate.label] = _with_more(trial, item.evaluation)
+        if all_over:
+            known.until, known.trials = number, dict(trials)
+    return list(trials.values())
 
 
-def _with_more(trial: Trial, more: Evaluation | None) -> Trial:
+def _with_more(trial: Trial, more: Evaluation) -> Trial:
     fitness = trial.evaluation.fitness
-    if more is None or fitness is None:
+    if fitness is None:
         return trial
     return replace(trial, evaluation=merge(fitness.kind, trial.evaluation, more))
 

@@ -297,6 +297,10 @@ class Preference:
     failures: int
 
 
+PROVIDER = "provider"
+"""Origin of a candidate that somebody was asked for."""
+
+
 @dataclass(frozen=True)
 class Candidate:
     """One reward function on its way through an iteration.
@@ -320,7 +324,7 @@ class Candidate:
     parents: tuple[str, ...] = ()
     attempts: int = 1
     fault: Fault | None = None
-    origin: str = "provider"
+    origin: str = PROVIDER
     preference: Preference | None = None
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +16,9 @@ from rewardsmith.search.screens import FAIR_SHARE
 from rewardsmith.settings import ExperimentSettings, PopulationSettings
 from rewardsmith.summary import interval_text
 from rewardsmith.types import Candidate, Fitness, Status, Trial
+
+NAMED = 8
+"""Most candidates that are named in one line; of more, it is told how many they are."""
 
 
 def fitness_text(fitness: Fitness) -> str:
@@ -54,7 +59,10 @@ def outcome_text(trial: Trial) -> str:
 
 
 def round_text(trials: Sequence[Trial]) -> str:
-    """What came of the candidates of a round, e.g. ``7 of 8 trained, success 0.20 to 1.00``."""
+    """What came of the candidates of a round, e.g. ``7 of 8 trained, success 0.20 to 1.00``.
+
+    Those that failed are named, or counted by how they failed if they are many.
+    """
     fits = [trial.evaluation.fitness for trial in trials]
     trained = [item for item in fits if item is not None]
     text = f"{len(trained)} of {len(trials)} trained"
@@ -62,13 +70,29 @@ def round_text(trials: Sequence[Trial]) -> str:
         name, digits = ("success", 2) if trained[0].kind == "success" else ("mean return", 1)
         text += f", {name} {span([item.mean for item in trained], digits)}"
     failed = [trial for trial in trials if trial.evaluation.fitness is None]
+    if len(failed) > NAMED:
+        found = Counter(outcome_text(item) for item in failed).most_common()
+        return "; ".join([text, *(f"{number} {outcome}" for outcome, number in found)])
     return "; ".join([text, *(f"{item.candidate.label} {outcome_text(item)}" for item in failed)])
 
 
-def alarms_text(trial: Trial) -> str:
-    """A candidate's alarms by name."""
-    names = ", ".join(alarm.name.replace("_", " ") for alarm in find_alarms(trial))
-    return f"{trial.candidate.label} {names}"
+def alarms_text(trials: Sequence[Trial]) -> str:
+    """The alarms of a round, by candidate or, if they are many, by name; empty without any."""
+    found = [
+        (trial.candidate.label, [alarm.name.replace("_", " ") for alarm in find_alarms(trial)])
+        for trial in trials
+    ]
+    alarmed = [(label, names) for label, names in found if names]
+    if len(alarmed) > NAMED:
+        counted = Counter(name for _, names in alarmed for name in names).most_common()
+        return "; ".join(f"{name} {number} times" for name, number in counted)
+    return "; ".join(f"{label} {', '.join(names)}" for label, names in alarmed)
+
+
+def labels_text(labels: Sequence[str]) -> str:
+    """Some candidates by name, e.g. ``1/0, 1/2, 2/3``; of many, the first ones."""
+    text = ", ".join(labels[:NAMED])
+    return f"{text} and {len(labels) - NAMED} more" if len(labels) > NAMED else text
 
 
 def start_state_text(start_state: str) -> str:
@@ -100,7 +124,11 @@ def budget_text(training: Any, experiment: ExperimentSettings, workers: int) -> 
     together = experiment.candidates * experiment.seeds
     if isinstance(training, PopulationSettings):
         shared = "shared by" if training.share_experience else "for each of"
-        return f"{steps} an iteration, {shared} {together} trainings at once; {workers} processes"
+        size = min(training.shard or experiment.candidates, experiment.candidates)
+        shards = math.ceil(experiment.candidates / size)
+        of = f"of each of {shards} shards" if shards > 1 else "at once"
+        trainings = f"{size * experiment.seeds} trainings {of}"
+        return f"{steps} an iteration, {shared} {trainings}; {workers} processes"
     return (
         f"{steps} per training, {together * experiment.iterations} trainings, {workers} at a time"
     )

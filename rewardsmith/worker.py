@@ -13,7 +13,8 @@ import sys
 import traceback
 from typing import Any
 
-from rewardsmith.errors import RewardsmithError
+from rewardsmith.errors import ResultsError, RewardsmithError
+from rewardsmith.files import storage_error
 from rewardsmith.reward.lockdown import die_with_parent
 
 
@@ -38,9 +39,15 @@ def main(pipe: int, parent: int) -> None:
         run = getattr(importlib.import_module(module), function)
         value = run(job["payload"], lambda data: send({"progress": data}))
         send({"value": value})
+    except ResultsError as error:
+        send({"stop": type(error).__name__, "error": str(error)})
     except RewardsmithError as error:
         send({"error": str(error), "traceback": traceback.format_exc()})
     except Exception as error:
+        full = storage_error(error)
+        if full is not None:
+            send({"stop": type(full).__name__, "error": str(full)})
+            return
         text = f"{type(error).__name__}: {' '.join(str(error).split())}"
         send({"error": text, "traceback": traceback.format_exc()})
 

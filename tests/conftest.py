@@ -39,17 +39,42 @@ FETCH_COLUMNS = {
 }
 
 
-LONGEST = ("test_run.py", "test_docs.py")
-"""Begun first, or one of two processes would sit idle while the other works through them."""
+LONGEST = (
+    "test_run.py",
+    "test_docs.py",
+    "test_replay.py",
+    "test_quiet.py",
+    "training/population/test_learner.py",
+    "training/population/test_export.py",
+    "training/test_contract.py",
+    "tasks/test_baselines.py",
+    "training/population/test_trainer.py",
+    "test_check.py",
+    "training/test_sb3.py",
+    "page/test_watch.py",
+    "test_notebook.py",
+)
+"""Begun first, or one of two processes would sit idle while the other works through them.
+
+pytest-xdist would begin with the files that have the most tests, were it not told
+`--no-loadscope-reorder` (Makefile): the longest have few.
+"""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files that take longest before the others."""
-    items.sort(key=lambda item: item.path.name not in LONGEST)
+    here = Path(__file__).parent
+    rank = {here / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep what JAX compiles from one session to the next, but out of the user's own cache."""
+    """Keep what JAX compiles from one session to the next, but out of the user's own cache.
+
+    And compile it with fewer optimisations: a third of the time, and a test trains too little to
+    miss them.
+    """
+    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
     cache = getattr(config, "cache", None)  # None with -p no:cacheprovider
     if cache is not None:
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache.mkdir("jax")))

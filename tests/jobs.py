@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rewardsmith.errors import ConfigurationError
+from rewardsmith.errors import ConfigurationError, ResultsError
 
 Report = Callable[[Any], None]
 
@@ -87,3 +88,34 @@ def look_around(payload: dict[str, Any], report: Report) -> dict[str, Any]:
         "stdin": sys.stdin.read(),
         "command": sys.argv,
     }
+
+
+def copy(payload: dict[str, Any], report: Report) -> str:
+    """Read a file of the run and write another."""
+    text = Path(payload["source"]).read_text()
+    target = Path(payload["target"])
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(text.upper())
+    return str(target)
+
+
+def sleep_once(payload: dict[str, Any], report: Report) -> str:
+    """Sleep for ever, unless somebody has done so before."""
+    mark = Path(payload["mark"])
+    first = not mark.exists()
+    mark.touch()
+    report({"pid": os.getpid()})
+    if first:
+        time.sleep(600)
+    return "awake"
+
+
+def no_room(payload: dict[str, Any], report: Report) -> None:
+    try:
+        raise OSError(errno.ENOSPC, "No space left on device", "model.zip")
+    except OSError as error:
+        raise RuntimeError("a library gave up") from error
+
+
+def damaged(payload: dict[str, Any], report: Report) -> None:
+    raise ResultsError("experience.npz is damaged.")

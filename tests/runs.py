@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -72,3 +74,32 @@ def evaluations(run: Path) -> list[dict[str, Any]]:
     """All rows of all iterations, in order."""
     files = sorted(run.glob("iteration_*/evaluations.json"))
     return [row for file in files for row in json.loads(file.read_text())]
+
+
+def comparable(run: Path) -> list[dict[str, object]]:
+    """All rows of all iterations, but for the time that they took."""
+    return [{**row, "seconds": None} for row in evaluations(run)]
+
+
+def compared(run: Path) -> list[dict[str, object]]:
+    """The headline table, but for the time that it took."""
+    return [{**row, "seconds": None} for row in summary(run)["headline"]]
+
+
+def learned(run: Path) -> list[object]:
+    """What the learners came to, to the last bit, and how often each curve is drawn."""
+    trials = sorted(run.glob("iteration_*/candidate_*.json"))
+    curves = sorted(path.parent for path in run.glob("tensorboard_logs/*/*/*/events*"))
+    return [
+        [file.read_bytes() for file in sorted(run.glob("iteration_*/experience*.npz"))],
+        [json.loads(file.read_text())["evaluation"]["curves"] for file in trials],
+        [folder.relative_to(run) for folder in curves],
+    ]
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 180.0) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)

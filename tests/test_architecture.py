@@ -27,7 +27,7 @@ LAYERS = [
     {"commands"},
     {"__main__"},
 ]
-WITHIN_A_LAYER = {("training", "evaluation"), ("words", "progress")}
+WITHIN_A_LAYER = {("execution", "llm"), ("training", "evaluation"), ("words", "progress")}
 CORNERS = {
     "torch": {
         "training/sb3_worker.py",
@@ -40,10 +40,11 @@ CORNERS = {
         "training/normalize.py",
         "training/population/export.py",
     },
-    "openai": {"llm/chat.py", "llm/failures.py", "llm/reach.py"},
+    "openai": {"llm/chat.py", "llm/failures.py", "llm/reach.py", "llm/retries.py"},
     "hydra": {"cli.py", "config.py"},
     "jax": {"training/population/learner.py"},
-    "ray": set(),
+    "ray": {"execution/ray.py"},
+    "submitit": {"execution/slurm.py"},
     "wandb": set(),  # by import_module, in rewardsmith/tracking
     "trackio": set(),
     "huggingface_hub": set(),  # by import_module, in rewardsmith/export.py

@@ -6,6 +6,7 @@ import pytest
 
 from rewardsmith.console import Console
 from rewardsmith.llm.types import Usage
+from rewardsmith.progress import MOST_LINES, Line, progress_table
 from rewardsmith.results import RunDirectory
 from rewardsmith.summary import Result
 from rewardsmith.types import Candidate, Evaluation, Fault, RewardFunction, Status, Trial
@@ -93,3 +94,41 @@ def test_where_nothing_can_be_trained_the_reason_is_on_the_screen(
     )
     console.iteration_finished(1, None)
     assert "1/0 Line 3 has a while loop; write a for." in capsys.readouterr().out
+
+
+def test_of_hundreds_of_candidates_the_screen_tells_numbers_and_the_log_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    console = watching(tmp_path, "experiment.seeds=1")
+    console.iteration_started(1, 1, 256)
+    fault = Fault(Status.DUPLICATE, "static_duplicate", "It is there already.")
+    trials = [
+        Trial(Candidate(1, index, RewardFunction("")), evaluated(index % 15))
+        for index in range(200)
+    ]
+    trials += [
+        Trial(Candidate(1, index, None, fault=fault), Evaluation(fault.status, fault=fault))
+        for index in range(200, 256)
+    ]
+    for trial in trials:
+        console.candidate_written(trial.candidate)
+        console.evaluated(trial, Usage())
+    console.iteration_finished(1, trials[14])
+    console.racing(trials[:100], 3)
+    shown = capsys.readouterr().out.splitlines()
+    assert "  200 of 256 trained, success 0.00 to 0.93; 56 duplicate" in shown
+    assert any(line.startswith("  too close to tell: 1/0, 1/1,") for line in shown)
+    assert any("and 92 more on 3 more seeds each" in line for line in shown)
+    assert len(shown) < 10 and max(map(len, shown)) < 200
+    assert "1/255 duplicate: It is there already." in (tmp_path / "log.txt").read_text()
+
+
+def test_the_live_table_of_hundreds_fits_a_screen_and_shows_the_best() -> None:
+    lines = {f"1/{index}": Line() for index in range(256)}
+    for index, line in enumerate(lines.values()):
+        line.advance(100, late=False)
+        line.look({"timesteps": 100, "success": index / 256, "own_return": 1.0})
+    table = progress_table(lines, "training", "nothing spent", "success", 200)
+    assert table.row_count == MOST_LINES
+    assert next(iter(table.columns[0].cells)) == "1/255"
+    assert table.caption == "20 of 256 candidates, nothing spent"

@@ -63,7 +63,7 @@ def is_made_by_make(shop: Workshop, line: str) -> None:
 
 
 def could_be_installed(shop: Workshop, line: str) -> None:
-    """Nothing is installed: the file is there, or the extra or requirement is that of pyproject."""
+    """Nothing is installed: the file is there, or the extra or requirement is ours."""
     extras = project()["optional-dependencies"]
     words = shlex.split(line)[2:]
     for word in words:
@@ -72,7 +72,8 @@ def could_be_installed(shop: Workshop, line: str) -> None:
                 assert extra in extras, f"{word} names no extra of pyproject.toml"
         elif not word.startswith("-"):
             known = {requirement for extra in extras.values() for requirement in extra}
-            assert (ROOT / word).is_file() or word in known, word
+            known |= set((ROOT / "requirements.txt").read_text().splitlines())
+            assert (ROOT / word).is_file() or word.removesuffix("+cpu") in known, word
 
 
 def is_refused(shop: Workshop, line: str) -> None:
@@ -88,6 +89,21 @@ def finds_no_server(shop: Workshop, line: str) -> None:
     ended = shop.run(line, f"{TINY} llm.max_retries=0 experiment.iterations=1")
     assert ended.returncode == 1, f"{ended.stdout[-2000:]}\n{ended.stderr[-2000:]}"
     assert "cannot be reached" in ended.stdout
+
+
+def is_a_verb_of_ray(shop: Workshop, line: str) -> None:
+    """No cluster is started; `tests/test_ray.py` does that."""
+    verb, *options = shlex.split(line)[1:]
+    ray = Path(sys.executable).with_name("ray")
+    said = subprocess.run([ray, verb, "--help"], check=True, capture_output=True, text=True).stdout
+    assert all(option.partition("=")[0] in said for option in options)
+
+
+def finds_no_cluster(shop: Workshop, line: str) -> None:
+    """There is none here: one sentence, and nothing happened to the run."""
+    ended = shop.run(line)
+    assert ended.returncode == 2, ended.stderr[-2000:]
+    assert "There is no Ray cluster" in ended.stderr
 
 
 def is_planned(shop: Workshop, line: str) -> None:
@@ -154,6 +170,7 @@ TREATMENTS: tuple[tuple[str, Treatment], ...] = (
     (r"make \w+$", is_a_verb),
     (r"pip install ", could_be_installed),
     (r"\. \.venv/bin/activate$", is_made_by_make),
+    (r"ray start ", is_a_verb_of_ray),
     (r"tensorboard |(python -m )?rewardsmith watch\b", serves),
     (r"(python -m )?rewardsmith (report|compare|export|replay|tasks|check)\b", ends_well),
     (r"(python -m )?rewardsmith doctor\b", finds_out),
@@ -163,6 +180,7 @@ TREATMENTS: tuple[tuple[str, Treatment], ...] = (
     (r"python gen\.py (--help|.*--cfg job)$", ends_well),
     (r".*llm\.provider=\W?(ollama|compatible)\b", finds_no_server),
     (r".*llm\.provider=\W?(openai|groq|lab)\b", is_refused),
+    (r"python gen\.py experiment\.resume=.* executor=ray", finds_no_cluster),
     (r"python gen\.py experiment\.resume=", goes_on),
     (r"python gen\.py --multirun ", is_swept),
     (r"python gen\.py$", designs),

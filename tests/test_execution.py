@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from rewardsmith.errors import WorkerError
+from rewardsmith.errors import ResultsError, StorageError, WorkerError
 from rewardsmith.execution import THREAD_VARIABLES, Job, LocalExecutor, Outcome
 
 
@@ -119,6 +119,28 @@ def test_an_exception_keeps_its_traceback(executor: LocalExecutor, job: Any) -> 
 
 def test_an_error_of_our_own_is_only_its_sentence(executor: LocalExecutor, job: Any) -> None:
     assert str(error_of(executor.run([job("refuse")])["job"])) == "This cannot be."
+
+
+@pytest.mark.parametrize(
+    ("function", "kind", "text"),
+    [
+        ("no_room", StorageError, "model.zip cannot be written: No space left on device."),
+        ("damaged", ResultsError, "experience.npz is damaged."),
+    ],
+)
+def test_a_file_that_cannot_be_written_or_read_is_no_fault_of_a_job_and_stops_all(
+    function: str, kind: type[ResultsError], text: str, executor: LocalExecutor, job: Any
+) -> None:
+    done: list[str] = []
+    with pytest.raises(kind, match=text):
+        executor.run([job(function)], on_done=lambda name, outcome: done.append(name))
+    assert done == []
+
+
+def test_a_log_that_cannot_be_written_is_named(executor: LocalExecutor, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(StorageError, match=r"taken/log\.txt cannot be written"):
+        executor.run([Job("job", "tests.jobs:double", {"number": 1}, tmp_path / "taken/log.txt")])
 
 
 def test_a_value_that_is_not_plain_data_is_an_error(executor: LocalExecutor, job: Any) -> None:

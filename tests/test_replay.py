@@ -14,6 +14,7 @@ import pytest
 from rewardsmith.replaying import changed_versions, differences, replay_settings
 from rewardsmith.results import RunDirectory
 from rewardsmith.search.base import rank
+from rewardsmith.settings import ExecutorSettings
 from rewardsmith.summary import final_trials
 from rewardsmith.tasks.task import Task
 from tests.runs import ROOT, SMALL, environment, generate, summary
@@ -77,9 +78,11 @@ def test_a_masked_secret_is_not_asked_for_again(made_up: Run, tmp_path: Path) ->
     settings = made_up.loop.settings
     llm = settings.llm.model_copy(update={"parameters": {"extra_headers": {"X": "secret-12345"}}})
     run = RunDirectory(tmp_path)
-    run.write_config(to_yaml(settings.model_copy(update={"llm": llm})))
+    ray = ExecutorSettings(_target_="rewardsmith.execution.ray.RayExecutor")
+    run.write_config(to_yaml(settings.model_copy(update={"llm": llm, "executor": ray})))
     run.write_summary({})
     replayed = replay_settings(run)
+    assert replayed.executor == ExecutorSettings(), "wherever the run was, a replay is here"
     assert replayed.llm.provider == "replay"
     assert replayed.llm.replay == str(tmp_path)
     assert replayed.env == settings.env

@@ -1,13 +1,17 @@
 """The files of a run: never over an older one, always whole."""
 
+import errno
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
-from rewardsmith.errors import ResultsError
-from rewardsmith.files import write_whole
+from rewardsmith.errors import ResultsError, StorageError
+from rewardsmith.files import room, storage_error, write_whole
 from rewardsmith.results import RunDirectory
 from rewardsmith.types import Candidate, Evaluation, Fault, RewardFunction, Status, Trial
 
@@ -67,3 +71,83 @@ def test_a_damaged_trial_gives_one_sentence(tmp_path: Path) -> None:
     write_whole(run.iteration(1) / "candidate_0.json", "{half")
     with pytest.raises(ResultsError, match=r"candidate_0.json is damaged; delete it"):
         run.read_trial(1, 0)
+
+
+HOLDER = """
+import subprocess, sys, time
+from pathlib import Path
+from rewardsmith.results import RunDirectory
+with RunDirectory(Path(sys.argv[1])).held():
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_two_processes_cannot_go_on_with_one_run_and_a_killed_one_is_in_nobodys_way(
+    tmp_path: Path,
+) -> None:
+    run = RunDirectory.create(tmp_path, "reach")
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(run.root)], stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    children = psutil.Process(holder.pid).children()
+    try:
+        with pytest.raises(
+            ResultsError, match=rf"reach is a run that is still going \(process {holder.pid}\)\."
+        ):
+            run.held().__enter__()
+        holder.kill()
+        holder.wait()
+        (run.root / ".file.txt.1-1.tmp").write_text("half")  # what a killed run may leave
+        with run.held():  # though a child of the killed process is still there
+            assert [child.status() == psutil.STATUS_ZOMBIE for child in children] == [False]
+            assert [file.name for file in run.root.iterdir()] == [".lock"]
+    finally:
+        for child in children:
+            child.kill()
+
+
+def test_what_is_read_only_says_so_before_anything_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunDirectory.create(tmp_path, "reach")
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(StorageError, match=r"\.lock cannot be written: .* Make it writable\."):
+        run.held().__enter__()
+
+
+def test_room_is_kept_for_what_has_to_be_written(tmp_path: Path) -> None:
+    file = tmp_path / "file.txt"
+    with room(file, 1 << 20):
+        (spare,) = tmp_path.iterdir()
+        assert spare.stat().st_size == 1 << 20
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_room_nothing_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    with pytest.raises(StorageError, match=r"cannot be written: No space left .* Free some space"):
+        room(tmp_path / "file.txt", 1).__enter__()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_found_behind_another_error() -> None:
+    try:
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device", "model.zip")
+        except OSError as error:
+            raise RuntimeError("a library gave up") from error
+    except RuntimeError as error:
+        found = storage_error(error)
+    assert str(found) == "model.zip cannot be written: No space left on device. Free some space."
+    assert storage_error(OSError(errno.ENOENT, "no such file")) is None

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
-from rewardsmith.config import find_class
+import pytest
+import yaml
+
+from rewardsmith.config import find_class, public, recorded, recorded_values, to_yaml
 from rewardsmith.errors import ConfigurationError
 from rewardsmith.settings import PopulationSettings
 from tests.conftest import CFG, load_settings
@@ -61,3 +64,52 @@ def test_a_wrong_value_is_one_sentence(overrides: list[str], sentence: str) -> N
         load_settings("env=point", *overrides)
     assert "\n" not in str(error.value)
     assert str(error.value).endswith(".")
+
+
+# -- where a run goes on --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def config_file(tmp_path: Path) -> Path:
+    """Of a run that began on a cluster."""
+    file = tmp_path / "config.yaml"
+    file.write_text(to_yaml(load_settings("env=point", "executor=ray", "ray.address=10.0.0.5:1")))
+    return file
+
+
+def test_a_run_can_go_on_elsewhere_with_the_same_shards(config_file: Path) -> None:
+    before = recorded(config_file, [])
+    assert before.executor.target == "rewardsmith.execution.ray.RayExecutor"
+    after = recorded(config_file, ["executor=local", "experiment.iterations=3"])
+    assert after.executor.target == "rewardsmith.execution.local.LocalExecutor"
+    assert after.training == before.training
+    assert isinstance(after.training, PopulationSettings)
+    assert after.training.shard == 8
+    again = recorded(config_file, ["executor=local", "executor=slurm", "slurm.cores=2"])
+    assert again.executor.target == "rewardsmith.execution.slurm.SlurmExecutor"
+    assert again.slurm.cores == 2
+    shown = recorded_values(config_file, ["executor=local"])
+    assert shown["executor"]["_target_"].endswith("LocalExecutor")
+
+
+def test_an_unknown_executor_is_one_sentence(config_file: Path) -> None:
+    with pytest.raises(ConfigurationError, match="executor is 'dask', .* local, ray, slurm"):
+        recorded(config_file, ["executor=dask"])
+
+
+def test_a_run_from_before_there_was_a_choice_goes_on_anywhere(config_file: Path) -> None:
+    values = yaml.safe_load(config_file.read_text())
+    for name in ("executor", "ray", "slurm"):
+        del values[name]
+    del values["training"]["shard"]
+    config_file.write_text(yaml.safe_dump(values))
+    here = recorded(config_file, [])
+    assert here.executor.target == "rewardsmith.execution.local.LocalExecutor"
+    there = recorded(config_file, ["executor=ray", "ray.address=10.0.0.6:1"])
+    assert there.ray.address == "10.0.0.6:1"
+    assert isinstance(there.training, PopulationSettings)
+    assert there.training.shard is None, "results depend on it, so it stays as it was"
+
+
+def test_addresses_of_a_cluster_are_not_for_other_eyes(config_file: Path) -> None:
+    assert "10.0.0.5" not in str(public(recorded(config_file, [])))

@@ -1,7 +1,7 @@
 """Keeps a run under ``llm.max_usd``: reserve the worst case, settle what it really cost.
 
-It covers what servers report and what the price table knows. It does not see what a provider
-charges for attempts that never came back (a cut connection, a time-out).
+It covers what servers report and what the price table knows. An attempt whose answer was lost (a
+cut connection, a time-out) may be on the provider's bill, so its worst case counts as spent.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from rewardsmith.errors import BudgetExceeded
+from rewardsmith.llm.ledger import Ledger
 from rewardsmith.llm.types import Message, Usage
 from rewardsmith.settings import Price
 
@@ -29,7 +30,7 @@ def prompt_tokens_upper_bound(messages: Iterable[Message]) -> int:
 
 @dataclass(frozen=True)
 class Reservation:
-    """Money set aside for one request.
+    """Money set aside for one attempt.
 
     Attributes:
         number: tells equal reservations apart.
@@ -37,6 +38,7 @@ class Reservation:
         prompt_tokens: upper bound.
         completion_tokens: upper bound.
         usd: worst case; 0 where the price is unknown.
+        line: its number in the ledger; None if there is no line.
     """
 
     number: int
@@ -44,6 +46,7 @@ class Reservation:
     prompt_tokens: int
     completion_tokens: int
     usd: float
+    line: int | None = None
 
 
 class Budget:
@@ -71,6 +74,8 @@ class Budget:
         self._max_usd = max_usd
         self._prices = prices
         self._spent = 0.0
+        self._lost = 0.0
+        self._ledger: Ledger | None = None
         self._open: dict[int, Reservation] = {}
         self._numbers = itertools.count()
         self._changed = threading.Condition()
@@ -78,7 +83,7 @@ class Budget:
     def reserve(
         self, model: str, prompt_tokens: int, completion_tokens: int, wait: bool = False
     ) -> Reservation:
-        """Set the worst case of one request aside.
+        """Set the worst case of one attempt aside.
 
         Args:
             model: whose price counts.
@@ -89,6 +94,7 @@ class Budget:
 
         Raises:
             BudgetExceeded: the request could take the run over the cap.
+            ResultsError: the ledger cannot be written.
         """
         price = self._price(model)
         usd = 0.0 if price is None else _dollars(price, prompt_tokens, completion_tokens)
@@ -97,8 +103,9 @@ class Budget:
                 self._changed.wait_for(lambda: not self._open or self._fits(usd))
             if not self._fits(usd):
                 raise BudgetExceeded(self._refusal(usd))
+            line = self._ledger.ask(usd) if self._ledger and usd else None
             reservation = Reservation(
-                next(self._numbers), price, prompt_tokens, completion_tokens, usd
+                next(self._numbers), price, prompt_tokens, completion_tokens, usd, line
             )
             self._open[reservation.number] = reservation
             return reservation
@@ -114,22 +121,40 @@ class Budget:
         if price is not None:
             usd = _dollars(price, usage.prompt_tokens, usage.completion_tokens)
         settled = replace(usage, usd=usd)
-        with self._changed:
-            self._open.pop(reservation.number, None)
-            self._spent += usd or 0.0
-            self._changed.notify_all()
+        self._close(reservation, usd or 0.0)
         return settled
 
     def release(self, reservation: Reservation) -> None:
-        """Give a reservation back whose request failed. Harmless if it is settled already."""
-        with self._changed:
-            self._open.pop(reservation.number, None)
-            self._changed.notify_all()
+        """Give a reservation back that cost nothing. Harmless if it is settled already."""
+        self._close(reservation, 0.0)
 
-    def count_spent(self, usage: Usage) -> None:
-        """Count what earlier requests of the same run have cost, before a resumed run goes on."""
+    def lose(self, reservation: Reservation) -> None:
+        """Count a reservation in full: its answer was lost, but may have been paid for."""
         with self._changed:
-            self._spent += usage.usd or 0.0
+            if reservation.number in self._open:
+                self._lost += reservation.usd
+        self._close(reservation, reservation.usd)
+
+    def count_spent(self, usage: Usage, ledger: Ledger | None = None) -> None:
+        """Count what earlier requests of the same run have cost, before a resumed run goes on.
+
+        Args:
+            usage: of the replies on record.
+            ledger: knows it better where it has lines, and is kept from now on.
+        """
+        usd = usage.usd or 0.0
+        with self._changed:
+            self._spent += usd if ledger is None else ledger.open(usd)
+            self._ledger = ledger
+
+    def _close(self, reservation: Reservation, usd: float) -> None:
+        with self._changed:
+            if self._open.pop(reservation.number, None) is None:
+                return
+            self._spent += usd
+            if self._ledger and reservation.line is not None:
+                self._ledger.pay(reservation.line, usd)
+            self._changed.notify_all()
 
     @property
     def spent(self) -> float:
@@ -160,9 +185,10 @@ class Budget:
     def _refusal(self, usd: float) -> str:
         reserved = sum(reservation.usd for reservation in self._open.values())
         left = max(0.0, (self._max_usd or 0.0) - self._spent - reserved)
+        lost = f" (${self._lost:.4f} went to answers that were lost)" if self._lost else ""
         return (
             f"The next request could cost ${usd:.4f}, but of llm.max_usd={self._max_usd:g} only "
-            f"${left:.4f} are left: raise llm.max_usd or lower llm.max_completion_tokens."
+            f"${left:.4f} are left{lost}: raise llm.max_usd or lower llm.max_completion_tokens."
         )
 
 

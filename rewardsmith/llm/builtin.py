@@ -15,6 +15,7 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from rewardsmith.llm.terms import (
     Brief,
@@ -100,12 +101,12 @@ def _design(brief: Brief, candidate: int, chance: random.Random) -> list[Term]:
     if not parents or fresh:
         return _compose(brief, chance)
     if brief.operator == CROSSOVER and len(parents) > 1:
-        first, second = (_read(parent.source) for parent in parents[:2])
-        child = _cross(first, second, chance)
-        same = {_genome(first), _genome(second)}
+        one, other = (_read(parent.source) for parent in parents[:2])
+        child = _cross(one, other, chance)
+        same = {_genome(one), _genome(other)}
         return _mutate(child, brief, chance) if _genome(child) in same else child
     ranks = [2.0 ** (4.0 * parent.rank) for parent in parents]
-    first = _read(max(parents, key=lambda item: item.rank).source)
+    first: Sequence[Term] = _read(max(parents, key=lambda item: item.rank).source)
     if not brief.operator and candidate > 0:
         first = _read(chance.choices(parents, ranks)[0].source)
         if len(parents) > 1 and chance.random() < CROSSOVER_SHARE:
@@ -219,13 +220,14 @@ def _write(terms: Sequence[Term]) -> str:
     )
 
 
-def _read(source: str) -> list[Term]:
+@lru_cache(maxsize=1 << 16)  # every request of every iteration names every parent again
+def _read(source: str) -> tuple[Term, ...]:
     """The terms of a reward of our own making; of another's, what can stand alone."""
-    found = [
+    found = (
         Term(match["name"], float(match["weight"]), match["body"])
         for match in _LINE.finditer(source)
-    ]
-    return [term for term in found if _stands_alone(term.body)]
+    )
+    return tuple(term for term in found if _stands_alone(term.body))
 
 
 def _stands_alone(body: str) -> bool:

@@ -1,8 +1,8 @@
 """Asks a language model through any OpenAI-compatible server.
 
 One class serves all such providers: they differ in data (``cfg/llm``), and in the fields they take
-(`rewardsmith.llm.parameters`). The SDK retries rate limits, server errors and lost connections;
-this module retries what it lets through: broken or empty answers, and those cut off half-way.
+(`rewardsmith.llm.parameters`). Each attempt is made, paid and, if it fails, judged by itself
+(`rewardsmith.llm.retries`), whether it met a rate limit or an answer that was cut off half-way.
 """
 
 from __future__ import annotations
@@ -17,35 +17,27 @@ from urllib.parse import urlsplit
 from rewardsmith.errors import ConfigurationError, ProviderUnusable
 from rewardsmith.llm import answers
 from rewardsmith.llm.budget import Budget, Reservation, prompt_tokens_upper_bound
-from rewardsmith.llm.failures import Server, explain, unreadable
+from rewardsmith.llm.failures import Server, explain
 from rewardsmith.llm.keys import find_secrets, scrub
+from rewardsmith.llm.ledger import Ledger
 from rewardsmith.llm.parameters import Parameters
+from rewardsmith.llm.retries import Unreadable, may_be_billed, may_pass, pause
 from rewardsmith.llm.types import Message, Reply, Request, Usage
 from rewardsmith.settings import LLMSettings
 
 # Goes where the SDK insists on a key and the server does not.
 _NO_KEY = "none"
 
-_FIRST_PAUSE_S = 0.25
-_LONGEST_PAUSE_S = 8.0
 _CONNECT_S = 10.0
-
-
-class _Unreadable(Exception):
-    """An answer came, but not one to work with; `retries` is what the SDK had used up by then."""
-
-    def __init__(self, reason: str, retries: int) -> None:
-        super().__init__(reason)
-        self.retries = retries
 
 
 @dataclass(frozen=True)
 class _Answer:
-    """A parsed answer, the fields that it was asked with, and the retries that it took."""
+    """A parsed answer, what it cost, and what is to be noted of it."""
 
     data: dict[str, Any]
-    fields: dict[str, Any]
-    retries: int
+    usage: Usage
+    notes: tuple[str, ...]
 
 
 class ChatProvider:
@@ -84,7 +76,6 @@ class ChatProvider:
             settings.model,
             settings.key_variable,
             settings.timeout_s,
-            settings.max_retries,
             secrets,
         )
         self.model = settings.model or self._only_model()
@@ -93,20 +84,20 @@ class ChatProvider:
     def complete(self, request: Request) -> Reply:
         """Answer one request; see `rewardsmith.llm.types.Provider` for what is raised."""
         started = time.monotonic()
-        bound = prompt_tokens_upper_bound(request.messages)
-        reservation = self._budget.reserve(self.model, bound, self._parameters.limit, wait=True)
-        try:
-            answer = self._ask(request.messages)
-            usage, notes = self._settle(answer, reservation)
-        finally:
-            self._budget.release(reservation)
-        reply = self._reply(answer.data, usage)
+        answer = self._ask(request.messages)
+        reply = self._reply(answer.data, answer.usage)
         seconds = time.monotonic() - started
-        return replace(reply, seconds=round(seconds, 3), notes=(*self._parameters.notes, *notes))
+        notes = (*self._parameters.notes, *answer.notes)
+        return replace(reply, seconds=round(seconds, 3), notes=notes)
 
-    def count_spent(self, usage: Usage) -> None:
-        """Count what earlier requests of a resumed run have cost towards ``llm.max_usd``."""
-        self._budget.count_spent(usage)
+    def count_spent(self, usage: Usage, ledger: Ledger | None = None) -> None:
+        """Count what earlier requests of a resumed run have cost towards ``llm.max_usd``.
+
+        Args:
+            usage: of the replies on record.
+            ledger: where each attempt is noted from now on, and earlier ones are.
+        """
+        self._budget.count_spent(usage, ledger)
 
     def describe(self) -> str:
         """Name the provider, the model, the address, and what the cap on dollars does."""
@@ -124,37 +115,49 @@ class ChatProvider:
         Raises:
             openai.OpenAIError: as the SDK puts it, or anything else that a bad answer leads to.
         """
-        listed = self._sdk(max_retries=0).models.list()
+        listed = self._sdk().models.list()
         return sorted(str(model.id) for model in listed)
 
     def _ask(self, messages: Iterable[Message]) -> _Answer:
+        """Attempt until there is an answer, or no use in going on."""
         import openai
 
-        chat = [asdict(message) for message in messages]
-        left = self._settings.max_retries
+        messages = tuple(messages)
+        retries = lost = 0
         while True:
             fields = self._parameters.fields()
             try:
-                answer = self._post(chat, fields, left)
-            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-                if not self._parameters.adapt(fields, error):
-                    raise explain(error, self._server) from None
-            except openai.OpenAIError as error:
-                raise explain(error, self._server) from None
-            except _Unreadable as error:
-                left -= error.retries + 1
-                if left < 0:
-                    raise unreadable(str(error), self._server) from None
-                self._pause(left)
+                answer = self._attempt(messages, fields)
+            except (openai.OpenAIError, Unreadable) as error:
+                lost += may_be_billed(error)
+                if self._parameters.adapt(fields, error):
+                    continue
+                if retries >= self._settings.max_retries or not may_pass(error):
+                    raise explain(error, self._server, retries + 1) from None
+                time.sleep(pause(error, retries))
+                retries += 1
             else:
-                return replace(answer, retries=self._settings.max_retries - left + answer.retries)
+                return replace(answer, notes=(*_told(retries, lost), *answer.notes))
 
-    def _post(self, chat: list[Any], fields: dict[str, Any], max_retries: int) -> _Answer:
-        """Make one call of the SDK, which tries up to ``1 + max_retries`` times."""
+    def _attempt(self, messages: tuple[Message, ...], fields: dict[str, Any]) -> _Answer:
+        """Ask once, within the budget: what may be on the bill is counted."""
+        bound = prompt_tokens_upper_bound(messages)
+        reservation = self._budget.reserve(self.model, bound, self._parameters.limit, wait=True)
+        try:
+            data = self._post([asdict(message) for message in messages], fields)
+        except BaseException as error:
+            if may_be_billed(error):
+                self._budget.lose(reservation)
+            else:
+                self._budget.release(reservation)
+            raise
+        usage, notes = self._settle(data, fields, reservation)
+        return _Answer(data, usage, notes)
+
+    def _post(self, chat: list[Any], fields: dict[str, Any]) -> dict[str, Any]:
         import openai
 
-        create = self._sdk(max_retries).chat.completions.with_streaming_response.create
-        retries = 0
+        create = self._sdk().chat.completions.with_streaming_response.create
         try:
             with create(
                 model=self.model,
@@ -162,24 +165,24 @@ class ChatProvider:
                 extra_body=fields,
                 extra_query=self._parameters.query,
             ) as response:
-                retries = response.retries_taken
                 # The SDK's time-out is for one piece; a server may send crumbs for ever.
                 body = answers.read(response.iter_bytes(), self._settings.timeout_s)
-            return _Answer(answers.parse(body), fields, retries)
+            return answers.parse(body)
         except openai.OpenAIError:
             raise
         except Exception as error:  # whatever the HTTP library or the parser make of a bad answer
-            reason = f"{type(error).__name__}: {error}"
-            raise _Unreadable(self._server.quote(reason), retries) from None
+            raise Unreadable(self._server.quote(f"{type(error).__name__}: {error}")) from None
 
-    def _settle(self, answer: _Answer, reservation: Reservation) -> tuple[Usage, tuple[str, ...]]:
-        notes = [f"{answer.retries} retries"] if answer.retries else []
-        usage = answers.usage(answer.data)
+    def _settle(
+        self, data: dict[str, Any], fields: dict[str, Any], reservation: Reservation
+    ) -> tuple[Usage, tuple[str, ...]]:
+        notes = []
+        usage = answers.usage(data)
         if usage is None:
             notes.append("the server reported no usage: the upper bound is counted")
             usage = Usage(1, reservation.prompt_tokens, reservation.completion_tokens)
         else:
-            self._parameters.notice_length(answer.fields, usage.completion_tokens)
+            self._parameters.notice_length(fields, usage.completion_tokens)
         return self._budget.settle(reservation, usage), tuple(notes)
 
     def _reply(self, data: dict[str, Any], usage: Usage) -> Reply:
@@ -196,25 +199,25 @@ class ChatProvider:
         text = scrub(text, [self._key] if self._key else [])
         return text.encode("utf-8", "replace").decode()
 
-    def _pause(self, left: int) -> None:
-        done = self._settings.max_retries - left - 1
-        time.sleep(min(_FIRST_PAUSE_S * 2**done, _LONGEST_PAUSE_S))
-
-    def _sdk(self, max_retries: int) -> Any:
-        """Build a client of the SDK that takes nothing from the process's environment."""
-        import openai
-
+    def _sdk(self) -> Any:
+        """Build a client of the SDK, once, that takes nothing from the process's environment."""
         with self._client_lock:
             if self._client is None:
-                seconds = self._settings.timeout_s
-                self._client = openai.OpenAI(
-                    api_key=self._key or _NO_KEY,
-                    base_url=self._server.base_url,
-                    # Not with each request: older versions log those, and one may hold a key.
-                    default_headers=self._parameters.headers,
-                    timeout=openai.Timeout(seconds, connect=min(seconds, _CONNECT_S)),
-                )
-        client = self._client.with_options(max_retries=max_retries)
+                self._client = self._new_client()
+            return self._client
+
+    def _new_client(self) -> Any:
+        import openai
+
+        seconds = self._settings.timeout_s
+        client: Any = openai.OpenAI(
+            api_key=self._key or _NO_KEY,
+            base_url=self._server.base_url,
+            # Not with each request: older versions log those, and one may hold a key.
+            default_headers=self._parameters.headers,
+            timeout=openai.Timeout(seconds, connect=min(seconds, _CONNECT_S)),
+            max_retries=0,
+        )
         # Otherwise taken from OPENAI_ORG_ID, OPENAI_PROJECT_ID, OPENAI_ADMIN_KEY and
         # OPENAI_CUSTOM_HEADERS, whichever server is asked.
         client.organization, client.project = self._organization
@@ -246,6 +249,14 @@ class ChatProvider:
             f"{self._server.address} serves {len(models)} models, so set llm.model=NAME; "
             f"it knows: {known}"
         )
+
+
+def _told(retries: int, lost: int) -> list[str]:
+    """What it took, for the record."""
+    notes = [f"{retries} retries"] if retries else []
+    if lost:
+        notes.append(f"lost answers, counted towards llm.max_usd at their worst: {lost}")
+    return notes
 
 
 def _find_key(settings: LLMSettings, environment: Mapping[str, str]) -> str | None:

@@ -9,17 +9,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from rewardsmith.errors import ResultsError
-from rewardsmith.files import write_whole
+from rewardsmith.files import room, write_whole
 from rewardsmith.llm.keys import masked
 from rewardsmith.llm.types import Reply, Request, Usage
 
 SCHEMA = 1
+ROOM = 1 << 20
+"""Bytes of disk that a reply may take at most."""
 
 _ITERATION = re.compile(r"iteration_(\d+)")
 _EXCHANGE = re.compile(r"exchange_(\d+)_(\d+)\.json")
@@ -49,7 +52,7 @@ def write_exchange(
     Raises:
         ResultsError: the file cannot be written.
     """
-    path = folder / f"exchange_{request.candidate}_{request.attempt}.json"
+    path = _file(folder, request)
     record = {
         "schema": SCHEMA,
         "key": request.key,
@@ -65,6 +68,20 @@ def write_exchange(
     }
     write_whole(path, json.dumps(record, indent=2, ensure_ascii=False, default=str) + "\n")
     return path
+
+
+def room_for_exchange(folder: Path, request: Request) -> AbstractContextManager[None]:
+    """Keep disk space free while a request is asked: a reply that is paid for can be recorded.
+
+    Raises:
+        StorageError: there is none, or nothing can be written.
+    """
+    size = ROOM + 2 * sum(len(message.content.encode()) for message in request.messages)
+    return room(_file(folder, request), size)
+
+
+def _file(folder: Path, request: Request) -> Path:
+    return folder / f"exchange_{request.candidate}_{request.attempt}.json"
 
 
 def read_exchanges(run: Path) -> dict[str, Reply]:
@@ -135,7 +152,8 @@ def _read(path: Path) -> tuple[str, Reply | None]:
         raise ResultsError(f"{path} cannot be read: {error.strerror}.") from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ResultsError(
-            f"{path} is no record of an exchange, or is damaged: delete it to ask again."
+            f"{path} is no record of an exchange, or is damaged: delete it to ask again, which is "
+            "paid for again."
         ) from None
     raise ResultsError(
         f"{path} has format {record['schema']!r}, this version of rewardsmith reads {SCHEMA}."

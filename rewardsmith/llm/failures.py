@@ -8,6 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from rewardsmith.errors import ProviderError, ProviderUnusable
 from rewardsmith.llm.keys import scrub
+from rewardsmith.llm.retries import Unreadable
 
 # Of a server's own words, no more than this goes into a message.
 _LONGEST_QUOTE = 200
@@ -26,7 +27,6 @@ class Server:
         model: None while it is still to be found out.
         key_variable: None if it needs no key.
         timeout_s: of one attempt.
-        max_retries: after the first attempt.
         secrets: what must not be quoted.
     """
 
@@ -35,7 +35,6 @@ class Server:
     model: str | None
     key_variable: str | None
     timeout_s: float
-    max_retries: int
     secrets: Collection[str]
 
     @property
@@ -53,14 +52,24 @@ class Server:
         return line
 
 
-def explain(error: Exception, server: Server) -> ProviderError:
-    """Find the sentence for an exception of the SDK."""
+def explain(error: Exception, server: Server, attempts: int = 1) -> ProviderError:
+    """Find the sentence for an exception of the SDK, or for an answer that is no use.
+
+    Args:
+        error: of the last attempt.
+        server: who was asked.
+        attempts: that were made.
+    """
     import openai
 
+    tried = "in 1 attempt" if attempts == 1 else f"in {attempts} attempts"
+    if isinstance(error, Unreadable):
+        reason = server.quote(error)
+        return ProviderError(f"{server.address} sent no usable answer, {tried}: {reason}")
     if isinstance(error, openai.APIStatusError):
-        return _status(error, server)
+        return _status(error, server, tried)
     if isinstance(error, openai.APITimeoutError):
-        return _no_answer_in_time(server)
+        return _no_answer_in_time(server, tried)
     if isinstance(error, openai.APIConnectionError):
         reason = server.quote(error.__cause__ or error)
         return ProviderError(
@@ -71,14 +80,7 @@ def explain(error: Exception, server: Server) -> ProviderError:
     return ProviderError(f"The request to {server.address} failed: {reason}")
 
 
-def unreadable(reason: str, server: Server) -> ProviderError:
-    """Say that answers came, but none that can be used."""
-    return ProviderError(
-        f"{server.address} sent no usable answer, {_attempts(server)}: {server.quote(reason)}"
-    )
-
-
-def _status(error: object, server: Server) -> ProviderError:
+def _status(error: object, server: Server, tried: str) -> ProviderError:
     status = int(getattr(error, "status_code", 0))
     code = getattr(error, "code", None)
     words = server.quote(_words(error))
@@ -96,11 +98,11 @@ def _status(error: object, server: Server) -> ProviderError:
         return _refused_key(status, words, server)
     if status == 429:
         return ProviderError(
-            f"{server.provider} limits the rate of requests, {_attempts(server)} (429): lower "
+            f"{server.provider} limits the rate of requests, {tried} (429): lower "
             f"llm.concurrency, or try again later. It says: {words}"
         )
-    tried = f", {_attempts(server)}" if status >= 500 else ""
-    return ProviderError(f"{server.address} answered {status}{tried}: {words}")
+    often = f", {tried}" if status >= 500 else ""
+    return ProviderError(f"{server.address} answered {status}{often}: {words}")
 
 
 def _refused_key(status: int, words: str, server: Server) -> ProviderUnusable:
@@ -117,16 +119,11 @@ def _refused_key(status: int, words: str, server: Server) -> ProviderUnusable:
     )
 
 
-def _no_answer_in_time(server: Server) -> ProviderError:
+def _no_answer_in_time(server: Server, tried: str) -> ProviderError:
     return ProviderError(
         f"{server.address} did not answer within llm.timeout_s={server.timeout_s:g} s, "
-        f"{_attempts(server)}: raise llm.timeout_s, or lower llm.max_completion_tokens."
+        f"{tried}: raise llm.timeout_s, or lower llm.max_completion_tokens."
     )
-
-
-def _attempts(server: Server) -> str:
-    count = server.max_retries + 1
-    return "in 1 attempt" if count == 1 else f"in {count} attempts"
 
 
 def _words(error: object) -> str:

@@ -27,6 +27,7 @@ _RESERVED = {
     "stream": "nothing, since replies are read whole",
 }
 
+_REFUSALS = (400, 422)
 _QUOTED = re.compile(r"['\"`](\w+)['\"`]")
 
 
@@ -78,11 +79,13 @@ class Parameters:
 
         Args:
             sent: the fields of the refused request.
-            error: the SDK's exception, with ``param``, ``body`` and ``message``.
+            error: of the SDK; a refusal has status 400 or 422, ``param``, ``body`` and ``message``.
 
         Returns:
             Whether it is worth asking again with the fields of now.
         """
+        if getattr(error, "status_code", None) not in _REFUSALS:
+            return False
         name = _refused(sent, error)
         if name is None:
             return False

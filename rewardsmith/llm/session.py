@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from rewardsmith.errors import BudgetExceeded, ProviderError, ProviderUnusable
-from rewardsmith.llm.exchanges import write_exchange
+from rewardsmith.llm.exchanges import room_for_exchange, write_exchange
+from rewardsmith.llm.ledger import Ledger
 from rewardsmith.llm.types import Provider, Reply, Request, Usage
 
 # How long Ctrl-C may go unnoticed while waiting for an answer.
@@ -21,7 +22,7 @@ _Outcome = Reply | BaseException | None
 
 @runtime_checkable
 class _Budgeted(Protocol):
-    def count_spent(self, usage: Usage) -> None: ...
+    def count_spent(self, usage: Usage, ledger: Ledger | None = None) -> None: ...
 
 
 class Session:
@@ -38,6 +39,7 @@ class Session:
         concurrency: int,
         recorded: Mapping[str, Reply],
         parameters: Mapping[str, Any] | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         """Prepare, without asking anything.
 
@@ -47,6 +49,7 @@ class Session:
             concurrency: requests in flight, at most.
             recorded: replies that are there already, by `Request.key`.
             parameters: of the sampling, for the record.
+            ledger: of what the run has spent, for providers that cost something.
         """
         self._provider = provider
         self._folder_of = folder_of
@@ -56,7 +59,8 @@ class Session:
         self._usage = Usage()
         self._lock = threading.Lock()
         if isinstance(provider, _Budgeted):
-            provider.count_spent(sum((reply.usage for reply in recorded.values()), Usage()))
+            spent = sum((reply.usage for reply in recorded.values()), Usage())
+            provider.count_spent(spent, ledger)
 
     @property
     def usage(self) -> Usage:
@@ -126,7 +130,8 @@ class Session:
 
     def _exchange(self, request: Request) -> Reply | ProviderError:
         try:
-            reply = self._provider.complete(request)
+            with room_for_exchange(self._folder_of(request.iteration), request):
+                reply = self._provider.complete(request)
         except ProviderError as error:
             self._record(request, None, error)
             return error

@@ -63,6 +63,7 @@ def rows(
     found: Sequence[Entry],
     budget: int,
     texts: bool,
+    everybody: Mapping[str, Entry],
 ) -> list[dict[str, Any]]:
     """What the page shows of each candidate, as plain data.
 
@@ -71,10 +72,11 @@ def rows(
         found: candidates.
         budget: environment steps of one training, to tell how far one is.
         texts: with prompts and replies.
+        everybody: all candidates by label, shown or not: parents may be any of them.
     """
     sources = {
-        item.candidate.label: item.candidate.reward.source
-        for item in found
+        label: item.candidate.reward.source
+        for label, item in everybody.items()
         if item.candidate.reward is not None
     }
     return [_row(run, item, sources, budget, texts) for item in found]

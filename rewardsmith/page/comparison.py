@@ -66,8 +66,8 @@ def _run(run: RunDirectory, name: str, output: Path) -> dict[str, Any]:
     return {
         "name": name,
         **{key: data[key] for key in kept},
-        "candidates": len(data["candidates"]),
-        "trained": sum(row["status"] == "ok" for row in data["candidates"]),
+        "candidates": data["total"],
+        "trained": data["trained"],
         "best_so_far": _best_so_far(final_trials(run)),
         "report": _link(run, output),
     }

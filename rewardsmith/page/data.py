@@ -15,13 +15,14 @@ from rewardsmith import config as configuration
 from rewardsmith.files import read_text
 from rewardsmith.page import words
 from rewardsmith.page.budget import fit
-from rewardsmith.page.candidates import entries, rows
+from rewardsmith.page.candidates import Entry, entries, rows
+from rewardsmith.page.crowd import by_iteration, choose
 from rewardsmith.page.curves import curves
 from rewardsmith.page.progress import Progress
 from rewardsmith.page.standing import log_lines, standing
 from rewardsmith.results import RunDirectory
 from rewardsmith.search.base import rank
-from rewardsmith.summary import final_trials, protection
+from rewardsmith.summary import Read, final_trials, protection
 from rewardsmith.types import Trial
 
 MOST_VIDEO = 2_000_000
@@ -29,7 +30,10 @@ MOST_VIDEO = 2_000_000
 
 
 def collect(
-    run: RunDirectory, full: bool = True, progress: Progress | None = None
+    run: RunDirectory,
+    full: bool = True,
+    progress: Progress | None = None,
+    known: Read | None = None,
 ) -> dict[str, Any]:
     """Everything that the page of a run shows.
 
@@ -37,6 +41,7 @@ def collect(
         run: finished, going on, failed, or of an earlier version.
         full: with prompts, replies and the video; the live page does without.
         progress: what ``metrics.jsonl`` tells; None reads it.
+        known: see `rewardsmith.summary.final_trials`.
 
     Returns:
         Plain data; every number in it is finite.
@@ -48,14 +53,24 @@ def collect(
     record, summary = run.read_record(), run.read_summary() or {}
     config = configuration.recorded_values(run.config_file, run.earlier_overrides())
     progress = progress or Progress.read(read_text(run.metrics_file))
-    trials = final_trials(run)
+    trials = final_trials(run, known)
     budget = _get(config, "training", "total_timesteps") or 1
-    found = rows(run, entries(run, trials, progress), budget, texts=full)
+    everybody = entries(run, trials, progress)
     log = log_lines(run)
     state = standing(run, record, summary, progress, log)
     if state["name"] == "running":
         summary = {}  # that of its first part, if it was resumed
     best = _best(summary, trials) or next(iter(_labels(rank(trials))), None)
+    first_best = next(iter(_labels(rank(_first(trials)))), None)
+    iterations = by_iteration(everybody)
+    wanted = [
+        best,
+        first_best,
+        *(row["candidate"] for row in summary.get("headline") or []),
+        *(row["best"] for row in iterations),
+    ]
+    shown = choose(everybody, filter(None, wanted))
+    found = rows(run, shown, budget, full, {item.candidate.label: item for item in everybody})
     data = {
         "schema": 1,
         "title": run.root.resolve().name,
@@ -65,16 +80,19 @@ def collect(
         "state": state,
         "iteration": _iteration(config, progress, trials),
         "best": best,
-        "first_best": next(iter(_labels(rank(_first(trials)))), None),
+        "first_best": first_best,
         "headline": _headline(run, summary, progress),
         "test": summary.get("test"),
         "candidates": found,
+        "total": len(everybody),
+        "trained": sum(trial.evaluation.fitness is not None for trial in trials),
+        "iterations": iterations,
         "screens": summary.get("screens"),
         "cost": _cost(config, record, summary, progress),
         "config": read_text(run.config_file),
         "versions": _versions(record),
         "sandbox": _sandbox(record),
-        "texts": _texts(run, found) if full else {},
+        "texts": _texts(run, everybody) if full else {},
         "video": _video(run) if full else None,
         "log": log,
     }
@@ -218,9 +236,9 @@ def _sandbox(record: dict[str, Any]) -> dict[str, Any]:
     return {**names, "weaker": found["allow_weaker"]}
 
 
-def _texts(run: RunDirectory, found: Sequence[dict[str, Any]]) -> dict[str, str]:
+def _texts(run: RunDirectory, found: Sequence[Entry]) -> dict[str, str]:
     """What the model was told after each iteration."""
-    numbers = sorted({row["iteration"] for row in found})
+    numbers = sorted({item.candidate.iteration for item in found})
     texts = {str(number): run.read_texts(number).get("reflection", "") for number in numbers}
     return {number: text[:40_000] for number, text in texts.items() if text}
 

@@ -1,4 +1,4 @@
-"""Collect a run's data again and again: of its event file, only what has been added is read."""
+"""Collect a run's data again and again: what cannot have changed is not read a second time."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from rewardsmith.page.data import collect
 from rewardsmith.page.progress import Progress
 from rewardsmith.results import RunDirectory
+from rewardsmith.summary import Read
 
 
 class Follower:
@@ -20,6 +21,7 @@ class Follower:
 
     def _forget(self) -> None:
         self._progress = Progress()
+        self._known = Read()
         self._file = (0, 0)
         self._read = 0
         self._torn = b""
@@ -31,7 +33,7 @@ class Follower:
             RewardsmithError: a file is damaged, or gone.
         """
         self._catch_up()
-        return collect(self._run, full=False, progress=self._progress)
+        return collect(self._run, full=False, progress=self._progress, known=self._known)
 
     def _catch_up(self) -> None:
         """Read on; a line whose end is not written yet waits for it."""

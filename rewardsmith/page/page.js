@@ -30,12 +30,12 @@ function show(data) {
   keepingPlace(() => {
     const { candidates, best, kind } = data;
     const brief = candidates.map(({ prompt, reply, code, diff, ...row }) => row);
-    refresh(at("head"), [data.title, data.task, data.iteration, candidates.length, data.cost], () => drawHead(data));
+    refresh(at("head"), [data.title, data.task, data.iteration, data.total, data.cost], () => drawHead(data));
     refresh(at("links"), data.log.length > 0, () => drawLinks(data));
     refresh(at("result"), [data.sentence, data.headline, data.video ? data.video.text : 0, kind, state.name], () => drawResult(data));
     refresh(at("curves"), [ranked(data).map((row) => [row.label, row.curves]), best, kind], () => drawCurves(data));
     refresh(at("family"), [brief.map(({ curves, ...row }) => row), best, kind], () => drawFamily(data));
-    refresh(at("table"), [brief.map(({ curves, ...row }) => row), best, kind, data.screens], () => drawTable(data));
+    refresh(at("table"), [brief.map(({ curves, ...row }) => row), best, kind, data.screens, data.iterations], () => drawTable(data));
     drawEach(data);
     refresh(at("made"), [data.cost, data.versions, data.sandbox, data.notes, data.config, data.left_out], () => drawMade(data));
     refresh(at("log"), mode === "watch" && data.log, () => drawLog(data));
@@ -48,9 +48,8 @@ function show(data) {
 
 /* The candidates one by one; only those that have changed are drawn anew. */
 function drawEach(data) {
-  const numbers = [...new Set(data.candidates.map((row) => row.iteration))];
   const home = at("each");
-  for (const iteration of numbers) {
+  for (const { number: iteration } of data.iterations) {
     const id = `at-iteration-${iteration}`;
     if (!document.getElementById(id)) {
       home.append(el("div.iteration", { id }, el("h3", {}, `Iteration ${iteration}`), el("div", { id: `${id}-list` }), el("div", { id: `${id}-told` })));
@@ -59,10 +58,26 @@ function drawEach(data) {
     refresh(document.getElementById(`${id}-told`), told || "", () => told && fold(`told-${iteration}`, `What was told of iteration ${iteration}`, () => text(told, "reflection"), ".quiet"));
   }
   const range = rangeOf(data.candidates.map((row) => row.fitness), data.kind);
+  forgetOthers(data);
+  let [list, before] = [null, null];
   for (const row of data.candidates) {
     const id = `at-${anchor(row.label)}`;
-    if (!document.getElementById(id)) document.getElementById(`at-iteration-${row.iteration}-list`).append(el("div", { id }));
+    const own = document.getElementById(`at-iteration-${row.iteration}-list`);
+    if (own !== list) [list, before] = [own, own.firstElementChild];
+    const node = document.getElementById(id) || list.insertBefore(el("div", { id }), before);
+    before = node.nextElementSibling;
     refresh(document.getElementById(id), [row, row.label === data.best, data.state.name, data.kind === "return" && range], () => drawCandidate(row, data));
+  }
+}
+
+/* Of a very large run, better candidates take the place of others. */
+function forgetOthers(data) {
+  const kept = new Set(data.candidates.map((row) => `at-${anchor(row.label)}`));
+  for (const node of document.querySelectorAll("#at-each .iteration > div > div")) {
+    if (!node.id.startsWith("at-candidate-") || kept.has(node.id)) continue;
+    discardCharts(node);
+    shown.delete(node.id);
+    node.remove();
   }
 }
 

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from rewardsmith.metrics import read_metrics
 from rewardsmith.types import Checkpoint
+from rewardsmith.words import labels_text
 
 _CHECKPOINT = TypeAdapter(Checkpoint)
 
@@ -124,7 +125,7 @@ class Progress:
 
     def _race(self, event: dict[str, Any]) -> None:
         labels, seeds = event.get("candidates", []), event.get("seeds", 0)
-        self.phase = f"training {', '.join(labels)} on {seeds} more seeds: too close to tell"
+        self.phase = f"training {labels_text(labels)} on {seeds} more seeds: too close to tell"
 
     def _retrain(self, event: dict[str, Any]) -> None:
         self._retraining = True

@@ -3,9 +3,9 @@
 /* -- the head ---------------------------------------------------------------------------------- */
 
 function drawHead(data) {
-  const { task, iteration, candidates } = data;
+  const { task, iteration } = data;
   const facts = [
-    task.id, iteration.number > 0 ? `iteration ${iteration.number} of ${iteration.of}` : count(iteration.of, "iteration"), count(candidates.length, "candidate"),
+    task.id, iteration.number > 0 ? `iteration ${iteration.number} of ${iteration.of}` : count(iteration.of, "iteration"), count(data.total, "candidate"),
     data.cost.provider && `written by ${data.cost.provider}${data.cost.model ? ` (${data.cost.model})` : ""}`,
     data.cost.seconds && duration(data.cost.seconds),
   ];
@@ -99,6 +99,7 @@ function drawVideo(data) {
 /* -- curves ------------------------------------------------------------------------------------ */
 
 const MOST_LINES = HUES;
+const MOST_SERIES = 48;  // that can be chosen; the curves of others are with the candidate
 
 /* Trained candidates, best first; those in training come before. */
 function ranked(data) {
@@ -111,7 +112,7 @@ function drawCurves(data) {
     return section("curves", "Curves", el("p", {}, "This environment reports no success, so there is no common measure during training. " +
       "How each candidate's own reward rose is shown with the candidate; what they reached is in the table of all candidates."));
   }
-  const rows = ranked(data);
+  const rows = ranked(data).slice(0, MOST_SERIES);
   if (!rows.length) return section("curves", "Success during training", el("p.hint", {}, "No policy has been looked at yet."));
   const places = new Map(rows.map((row, place) => [row.label, place]));
   const isOn = (row) => chosen[`line-${row.label}`] ?? places.get(row.label) < MOST_LINES;
@@ -145,7 +146,8 @@ function drawCurves(data) {
 function drawFamily(data) {
   if (!data.candidates.length) return section("family", "Family", el("p.hint", {}, "Nothing has been asked for yet."));
   return section("family", "Family",
-    el("p.hint", {}, `Filled by ${measure(data.kind)}; dashed where it was not trained to the end; lines lead from parents to children, the thick ones to the best. A click opens a candidate.`),
+    el("p.hint", {}, `Filled by ${measure(data.kind)}; dashed where it was not trained to the end; lines lead from parents to children, the thick ones to the best. A click opens a candidate.` +
+      (data.iterations.some((row) => row.candidates > TALLEST) ? ` Of each iteration ${TALLEST} at most are drawn, the best ones.` : "")),
     el("div.scroll", { id: "tree-box", tabindex: "0", role: "region", "aria-label": "Family tree" }, drawTree(data)));
 }
 
@@ -170,7 +172,33 @@ function drawTable(data) {
     if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
   }));
   draw();
-  return section("table", "All candidates", box, screensInWords(data));
+  return section("table", isCrowd(data) ? "Candidates" : "All candidates", crowdInWords(data), isCrowd(data) && drawIterations(data), box, screensInWords(data));
+}
+
+/* Of a very large run the page has the most interesting candidates, and a table of the iterations. */
+const isCrowd = (data) => data.candidates.length < data.total;
+
+function crowdInWords(data) {
+  if (!isCrowd(data)) return null;
+  return el("p.hint", {}, `${whole(data.candidates.length)} of ${count(data.total, "candidate")} are on this page: the best, what the winner descends from, and those on their way. ` +
+    "The folder of the run has all of them: evaluations.json of each iteration, and their sources in rewards.");
+}
+
+function drawIterations(data) {
+  const here = new Set(data.candidates.map((row) => row.label));
+  const range = rangeOf(data.iterations.map((row) => row.fitness), data.kind);
+  const rows = data.iterations.map((row) => el("tr", {},
+    el("th", { scope: "row" }, row.number), number(whole(row.candidates)), number(whole(row.trained)),
+    td(Object.entries(row.failed).map(([name, times]) => `${whole(times)} ${spaced(name)}`).join(", ") || "–"),
+    td(!row.best ? "–" : here.has(row.best) ? candidateLink(row.best) : row.best, { class: "nowrap" }),
+    td(interval(row.fitness, data.kind), { class: "nowrap" }), td(bar(row.fitness, range, false))));
+  return table("iterations-table", "The iterations, all candidates counted", [
+    th("iteration"), th("candidates"), th("trained"), th("not trained"), th("best"), th(`${measure(data.kind)} [95 %]`), el("td", {}, el("span.unseen", {}, "as a bar")),
+  ], rows);
+}
+
+function candidateLink(label) {
+  return el("a", { href: `#${anchor(label)}`, onclick: (event) => { event.preventDefault(); jump(label); } }, label);
 }
 
 function tableOf(data, again) {
@@ -197,7 +225,8 @@ function tableOf(data, again) {
     td(row.parents.join(", ") || "–", { class: "nowrap" }),
     td(row.alarms.map((alarm) => alarm.name).join(", ") || "–", { class: row.alarms.length > 1 && "words" }),
     number(row.attempts), number(row.timesteps ? whole(row.timesteps) : "–"), number(row.seconds ? duration(row.seconds) : "–")));
-  return table("candidates-table", "All candidates, on the episodes that they were ranked by", head, body);
+  const which = isCrowd(data) ? `${whole(rows.length)} of ${whole(data.total)} candidates` : "All candidates";
+  return table("candidates-table", `${which}, on the episodes that they were ranked by`, head, body);
 }
 
 function compareValues(a, b) {

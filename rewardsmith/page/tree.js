@@ -16,21 +16,34 @@ function lineage(rows, best) {
   return found;
 }
 
+const TALLEST = 24;
+
+/* The candidates of one column: all, or of very many the best and those that the winner descends from. */
+function column(members, family) {
+  if (members.length <= TALLEST) return members;
+  const merit = (row) => (family.has(row.label) ? 1e9 : row.fitness ? row.fitness.mean : -1e9);
+  const kept = new Set([...members].sort((a, b) => merit(b) - merit(a)).slice(0, TALLEST));
+  return members.filter((row) => kept.has(row));
+}
+
 function drawTree(data) {
-  const rows = data.candidates;
-  const columns = [...new Set(rows.map((row) => row.iteration))].sort((a, b) => a - b);
+  const all = data.candidates;
+  const family = lineage(all, data.best);
+  const numbers = [...new Set(all.map((row) => row.iteration))];
+  const rows = numbers.flatMap((number) => column(all.filter((row) => row.iteration === number), family));
+  NODE.width = rows.some((row) => row.label.length > 4) ? 132 : 112;
+  const columns = numbers.sort((a, b) => a - b);
   const places = new Map();
   const across = columns.length > 4 || innerWidth < 700 ? 168 : 240;
-  const heights = columns.map((iteration, column) => {
+  const heights = columns.map((iteration, place) => {
     const members = rows.filter((row) => row.iteration === iteration);
     members.forEach((row, index) => places.set(row.label, {
-      x: NODE.left + column * across, y: NODE.top + index * NODE.down,
+      x: NODE.left + place * across, y: NODE.top + index * NODE.down,
     }));
     return members.length;
   });
   const width = NODE.left * 2 + (columns.length - 1) * across + NODE.width;
   const height = NODE.top + Math.max(...heights) * NODE.down;
-  const family = lineage(rows, data.best);
   const range = rangeOf(rows.map((row) => row.fitness), data.kind);
   const edges = rows.flatMap((row) => row.parents
     .filter((parent) => places.has(parent))
@@ -38,7 +51,7 @@ function drawTree(data) {
   return svg(
     "svg.tree",
     { width, height, viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": familyInWords(data, family) },
-    columns.map((iteration, column) => svg("text.column", { x: NODE.left + column * across, y: 14 }, `iteration ${iteration}`)),
+    columns.map((iteration, place) => svg("text.column", { x: NODE.left + place * across, y: 14 }, `iteration ${iteration}`)),
     svg("g", { "aria-hidden": "true" }, edges.sort((a, b) => a.classList.contains("family") - b.classList.contains("family"))),
     rows.map((row) => nodeOf(row, places.get(row.label), data, range, family)),
   );

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rewardsmith.types import FloatArray
 
@@ -177,3 +178,44 @@ def likeness(first: FloatArray, second: FloatArray) -> Likeness:
 
 def _correlation(first: FloatArray, second: FloatArray) -> float:
     return float(np.corrcoef(first, second)[0, 1])
+
+
+class Crowd:
+    """What many rewards said of the same N transitions, to find those near another at once.
+
+    `likeness` with each of thousands would take longer than the rest of the search.
+    """
+
+    NEAR = 0.99
+    """Correlation from which `near` names a reward; whoever wants a larger one asks `likeness`."""
+
+    def __init__(self) -> None:
+        """Start with nobody."""
+        self._count = 0
+        self._rows: NDArray[np.float32] = np.empty((0, 0), np.float32)
+
+    def add(self, values: FloatArray) -> None:
+        """Add what one more reward said, (N,)."""
+        if self._count == len(self._rows):  # double the room, so that each is copied but twice
+            grown = np.empty((max(16, 2 * self._count), len(values)), np.float32)
+            if self._count:
+                grown[: self._count] = self._rows
+            self._rows = grown
+        self._rows[self._count] = _direction(values)
+        self._count += 1
+
+    def near(self, values: FloatArray) -> list[int]:
+        """Numbers of those whose correlation with a reward's values is `NEAR` or more, in order.
+
+        Rounding decides at the edge, so it has to lie well below any limit that matters.
+        """
+        if not self._count:
+            return []
+        found = self._rows[: self._count] @ _direction(values)
+        return [int(place) for place in np.flatnonzero(found >= self.NEAR)]
+
+
+def _direction(values: FloatArray) -> NDArray[np.float32]:
+    """The values without mean and size: products of two such are correlations."""
+    centred = values - values.mean()
+    return (centred / max(float(np.linalg.norm(centred)), 1e-300)).astype(np.float32)

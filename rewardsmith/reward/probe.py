@@ -40,14 +40,21 @@ def probe(
         None if it may be trained, else what is wrong with it.
     """
     with RewardProcess(layout, limits) as process:
-        try:
-            process.load(reward)
-        except RewardFailure as failure:
-            return failure.fault(Status.REJECTED)
-        try:
-            _call(process, transitions)
-        except RewardFailure as failure:
-            return failure.fault(Status.PROBE_FAILED)
+        return probe_in(process, reward, transitions)
+
+
+def probe_in(
+    process: RewardProcess, reward: RewardFunction, transitions: Transitions
+) -> Fault | None:
+    """Do the same in a fresh process that is there already; what passes stays loaded in it."""
+    try:
+        process.load(reward)
+    except RewardFailure as failure:
+        return failure.fault(Status.REJECTED)
+    try:
+        _call(process, transitions)
+    except RewardFailure as failure:
+        return failure.fault(Status.PROBE_FAILED)
     return None
 
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from rewardsmith.errors import ProviderError
 from rewardsmith.llm.session import Session
 from rewardsmith.llm.types import Message, Reply, Request
+from rewardsmith.reward.bench import try_each
 from rewardsmith.reward.extract import extract_code, is_cut_off
-from rewardsmith.reward.probe import probe
+from rewardsmith.reward.probe import probe_in
+from rewardsmith.reward.process import RewardProcess
 from rewardsmith.search.base import Draft, Proposal
 from rewardsmith.search.prompts import repair_prompt
-from rewardsmith.search.screens import Screens
+from rewardsmith.search.screens import Said, Screens
 from rewardsmith.settings import SandboxSettings
 from rewardsmith.tasks.task import RandomPlay, Task
-from rewardsmith.types import Candidate, Fault, RewardFunction, Status
+from rewardsmith.types import PROVIDER, Candidate, Fault, RewardFunction, Status
 
 OnCandidate = Callable[[Candidate], None]
 
@@ -31,6 +33,7 @@ class Author:
         sandbox: SandboxSettings,
         repairs: int,
         screens: Screens | None = None,
+        workers: int = 1,
     ) -> None:
         """Remember the means; nothing is asked yet.
 
@@ -41,6 +44,7 @@ class Author:
             sandbox: limits of reward processes.
             repairs: how often an error goes back to the provider.
             screens: look at what has passed the probe; None to train it all.
+            workers: reward processes at a time.
         """
         self.session = session
         self.task = task
@@ -48,6 +52,7 @@ class Author:
         self.sandbox = sandbox
         self.repairs = repairs
         self.screens = screens
+        self.workers = workers
 
     def write(self, proposals: Sequence[Proposal], on_candidate: OnCandidate) -> list[Candidate]:
         """Make one candidate of each proposal: check what is there, ask for the others.
@@ -64,17 +69,17 @@ class Author:
             One candidate per proposal; those that stayed unusable carry their fault.
         """
         candidates: dict[int, Candidate] = {}
-        for proposal in proposals:
-            if isinstance(proposal, Draft):
-                candidates[proposal.candidate] = self._from(proposal)
-                on_candidate(candidates[proposal.candidate])
+
+        def keep(found: Iterator[Candidate]) -> None:
+            for candidate in found:
+                candidates[candidate.index] = candidate
+                on_candidate(candidate)
+
+        keep(self._checked([_drafted(item) for item in proposals if isinstance(item, Draft)]))
         pending = [proposal for proposal in proposals if isinstance(proposal, Request)]
         for attempt in range(self.repairs + 1):
             answers = self.session.ask(pending) if pending else []
-            for request, answer in zip(pending, answers, strict=True):
-                candidate = self._candidate(request, answer)
-                candidates[request.candidate] = candidate
-                on_candidate(candidate)
+            keep(self._checked(list(map(_candidate, pending, answers))))
             pending = [
                 _repair(request, candidates[request.candidate], attempt + 1)
                 for request in pending
@@ -88,43 +93,56 @@ class Author:
             known = [item for item in candidates if item.fault is None and item.reward is not None]
             self.screens.remember(known, iteration)
 
-    def _from(self, draft: Draft) -> Candidate:
-        """A draft, probed; a strategy's variant of a reward is like it on purpose: no screens."""
-        candidate = _drafted(draft)
-        if not draft.parents:
-            return self._checked(candidate)
-        candidate = self._probed(candidate)
-        self.remember([candidate], draft.iteration)
-        return candidate
+    def _checked(self, candidates: Sequence[Candidate]) -> Iterator[Candidate]:
+        """Probe and screen those that have code; the processes run side by side."""
+        if candidates and self.screens is not None:
+            self.screens.begin(candidates[0].iteration)
+        rewards = [item.reward for item in candidates if item.fault is None and item.reward]
+        tried = try_each(rewards, self.task.layout, self.sandbox, self._try, self.workers)
+        for candidate in candidates:
+            yield candidate if candidate.fault else self._judged(candidate, *next(tried))
 
-    def _candidate(self, request: Request, answer: Reply | ProviderError) -> Candidate:
-        candidate = Candidate(
-            request.iteration,
-            request.candidate,
-            reward=None,
-            parents=request.parents,
-            attempts=request.attempt + 1,
-        )
-        if isinstance(answer, ProviderError):
-            fault = Fault(Status.NO_REPLY, type(answer).__name__, str(answer))
-            return replace(candidate, fault=fault)
-        candidate = replace(candidate, reply=answer.text)
-        source = extract_code(answer.text)
-        if source is None:
-            return replace(candidate, fault=_no_code(answer))
-        return self._checked(replace(candidate, reward=RewardFunction(source)))
+    def _try(
+        self, process: RewardProcess, reward: RewardFunction
+    ) -> tuple[Fault | None, Said | Fault | None]:
+        """What the probe finds, and what the reward says to the screens; called in a thread."""
+        fault = probe_in(process, reward, self.play.probe)
+        if fault is not None or self.screens is None:
+            return fault, None
+        return None, self.screens.listen(process)
 
-    def _checked(self, candidate: Candidate) -> Candidate:
-        """A candidate with its code probed and screened."""
-        candidate = self._probed(candidate)
-        if candidate.fault is None and self.screens is not None:
-            return self.screens.examine(candidate)
-        return candidate
+    def _judged(
+        self, candidate: Candidate, fault: Fault | None, said: Said | Fault | None
+    ) -> Candidate:
+        """A candidate as the probe has left it, screened.
 
-    def _probed(self, candidate: Candidate) -> Candidate:
-        assert candidate.reward is not None
-        found = probe(candidate.reward, self.task.layout, self.play.probe, self.sandbox)
-        return replace(candidate, fault=found)
+        A strategy's variant of a reward is like it on purpose: it is only remembered.
+        """
+        candidate = replace(candidate, fault=fault)
+        if self.screens is None or said is None:
+            return candidate
+        if candidate.parents and candidate.origin != PROVIDER:
+            self.screens.accept(candidate, said)
+            return candidate
+        return self.screens.judge(candidate, said)
+
+
+def _candidate(request: Request, answer: Reply | ProviderError) -> Candidate:
+    candidate = Candidate(
+        request.iteration,
+        request.candidate,
+        reward=None,
+        parents=request.parents,
+        attempts=request.attempt + 1,
+    )
+    if isinstance(answer, ProviderError):
+        fault = Fault(Status.NO_REPLY, type(answer).__name__, str(answer))
+        return replace(candidate, fault=fault)
+    candidate = replace(candidate, reply=answer.text)
+    source = extract_code(answer.text)
+    if source is None:
+        return replace(candidate, fault=_no_code(answer))
+    return replace(candidate, reward=RewardFunction(source))
 
 
 def _drafted(draft: Draft) -> Candidate:

@@ -72,8 +72,9 @@ class Evolution(Prompting):
 
     def ask(self, iteration: int) -> list[Proposal]:
         """A mutation or a crossover for each candidate; something fresh for an empty island."""
+        ranking = rank(self.trials)
         return [
-            self._request(iteration, number)
+            self._request(iteration, number, ranking)
             for number in range(self.settings.experiment.candidates)
         ]
 
@@ -98,7 +99,7 @@ class Evolution(Prompting):
         if trial not in members:
             self.islands[place] = rank([*members, trial])[: self.options.size]
 
-    def _request(self, iteration: int, number: int) -> Request:
+    def _request(self, iteration: int, number: int, ranking: Sequence[Trial]) -> Request:
         members = self.islands[number % len(self.islands)]
         if not members:
             return self.fresh(iteration, number)
@@ -109,7 +110,7 @@ class Evolution(Prompting):
         text = render(
             operator,
             iteration=iteration,
-            parents=[_shown(parent, rank(self.trials)) for parent in parents],
+            parents=[_shown(parent, ranking) for parent in parents],
             change=chance.choice(CHANGES),
         )
         brief = build_brief(self.task, self.play, parents)

@@ -13,7 +13,7 @@ import ast
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from rewardsmith.llm.types import Message
 from rewardsmith.search.base import rank
@@ -57,7 +57,7 @@ class Turn:
         """The best trial up to then."""
         return next(iter(self.ranking), None)
 
-    @property
+    @cached_property
     def own_best(self) -> Trial | None:
         """The best trial of this iteration."""
         return next(iter(rank(self.trials)), None)

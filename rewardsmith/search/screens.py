@@ -11,7 +11,7 @@ on that alone, so a run that is resumed comes to the same ones.
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 
 from rewardsmith.experience import StoredEpisode, read_episodes
+from rewardsmith.reward.bench import try_each
 from rewardsmith.reward.failure import RewardFailure
-from rewardsmith.reward.likeness import Likeness, likeness, normal_form
+from rewardsmith.reward.likeness import Crowd, Likeness, likeness, normal_form
 from rewardsmith.reward.process import RewardProcess
 from rewardsmith.settings import SandboxSettings, ScreenSettings
 from rewardsmith.tasks.task import RandomPlay, Task
@@ -152,12 +153,24 @@ def is_same(found: Likeness) -> bool:
 
 
 @dataclass(frozen=True)
+class Said:
+    """What a reward said.
+
+    Attributes:
+        sample: of random play.
+        stored: of the stored episodes, end to end.
+    """
+
+    sample: FloatArray
+    stored: FloatArray
+
+
+@dataclass(frozen=True)
 class _Known:
     """A reward that was accepted earlier; values are those of random play."""
 
     label: str
     reward: RewardFunction
-    form: str
     values: FloatArray
 
 
@@ -171,6 +184,7 @@ class Screens:
         play: RandomPlay,
         sandbox: SandboxSettings,
         experience: ExperienceFiles = lambda before: (),
+        workers: int = 1,
     ) -> None:
         """Start with nothing remembered.
 
@@ -180,14 +194,19 @@ class Screens:
             play: random play.
             sandbox: limits of reward processes.
             experience: files of earlier iterations.
+            workers: reward processes at a time, where many are tried.
         """
         self.settings = settings
         self._task, self._play, self._sandbox = task, play, sandbox
         self._experience = experience
+        self._workers = workers
         self._sample = Transitions.concatenate([play.transitions, play.probe])
         self._known: list[_Known] = []
+        self._crowd = Crowd()  # their values, in the same order
+        self._labels: dict[bytes, str] = {}  # of the first reward of each normal form
+        self._unheard: list[Candidate] = []  # remembered, but not asked yet
         self._iteration = 0
-        self._store = Store((), ())
+        self._open(Store((), ()))
 
     def examine(self, candidate: Candidate) -> Candidate:
         """Screen a candidate whose reward has passed its probe.
@@ -197,67 +216,116 @@ class Screens:
             without a fault is remembered: the next that is like it is its duplicate.
         """
         assert candidate.reward is not None
-        self._open_store(candidate.iteration)
-        form = normal_form(candidate.reward.source, self._task.layout.names)
-        fault = self._same_code(form)
+        self.begin(candidate.iteration)
+        (said,) = self._ask([candidate.reward])
+        return self.judge(candidate, said)
+
+    def begin(self, iteration: int) -> None:
+        """Have the experience of the iterations before at hand; `listen` and `judge` need it."""
+        if iteration != self._iteration:
+            self._iteration = iteration
+            self._open(build_store(self._play, self._experience(iteration), iteration))
+
+    def listen(self, process: RewardProcess) -> Said | Fault:
+        """Have a reward evaluate what is stored; may be called by several threads.
+
+        Args:
+            process: with the reward loaded.
+        """
+        batch = self._batch
+        try:
+            total = process.evaluate(batch.state, batch.action, batch.next_state).total
+        except RewardFailure as failure:  # random play has not shown what experience has
+            return failure.fault(Status.PROBE_FAILED)
+        return Said(total[: len(self._sample)], total[len(self._sample) :])
+
+    def judge(self, candidate: Candidate, said: Said | Fault) -> Candidate:
+        """Screen a candidate by what `listen` found; see `examine`."""
+        assert candidate.reward is not None
+        self._hear()
+        fault = self._same_code(candidate.reward)
         if fault is not None:
             return replace(candidate, fault=fault)
-        try:
-            values, stored = self._evaluate(candidate.reward)
-        except RewardFailure as failure:  # random play has not shown what experience has
-            return replace(candidate, fault=failure.fault(Status.PROBE_FAILED))
-        found = None if self.settings.preference == "skip" else self._store.preference(stored)
-        fault = self._same_values(values, stored) or self._prefers_failure(found)
+        if isinstance(said, Fault):
+            return replace(candidate, fault=said)
+        found = None if self.settings.preference == "skip" else self._store.preference(said.stored)
+        fault = self._same_values(said) or self._prefers_failure(found)
         if fault is None:
-            self._known.append(_Known(candidate.label, candidate.reward, form, values))
+            self._know(candidate, said)
         return replace(candidate, preference=found, fault=fault)
+
+    def accept(self, candidate: Candidate, said: Said | Fault) -> None:
+        """Know a reward by what `listen` found, without judging it; one that failed is left out."""
+        self._hear()
+        self._know(candidate, said)
 
     def remember(self, candidates: Sequence[Candidate], before: int) -> None:
         """Know the rewards of another run, which have been trained.
 
+        They are asked when there is something to compare them with; one that fails then is left
+        out.
+
         Args:
-            candidates: that have no fault; one whose reward fails here is left out.
+            candidates: that have no fault.
             before: iteration before which they were written.
         """
-        self._open_store(before)
-        for candidate in candidates:
-            assert candidate.reward is not None
-            form = normal_form(candidate.reward.source, self._task.layout.names)
-            with contextlib.suppress(RewardFailure):
-                values, _ = self._evaluate(candidate.reward)
-                self._known.append(_Known(candidate.label, candidate.reward, form, values))
+        self.begin(before)
+        self._unheard += candidates
 
-    def _open_store(self, iteration: int) -> None:
-        if iteration != self._iteration:
-            self._iteration = iteration
-            self._store = build_store(self._play, self._experience(iteration), iteration)
+    def _hear(self) -> None:
+        """Ask those that are remembered."""
+        waiting, self._unheard = self._unheard, []
+        rewards = [item.reward for item in waiting if item.reward is not None]
+        for candidate, said in zip(waiting, self._ask(rewards), strict=True):
+            self._know(candidate, said)
 
-    def _evaluate(self, reward: RewardFunction) -> tuple[FloatArray, FloatArray]:
-        """Rewards of random play, and of the stored episodes, end to end."""
-        stored = [episode.transitions for episode in self._store.episodes]
-        batch = Transitions.concatenate([self._sample, *stored])
-        with RewardProcess(self._task.layout, self._sandbox) as process:
-            process.load(reward)
-            total = process.evaluate(batch.state, batch.action, batch.next_state).total
-        return total[: len(self._sample)], total[len(self._sample) :]
+    def _know(self, candidate: Candidate, said: Said | Fault) -> None:
+        assert candidate.reward is not None
+        if isinstance(said, Said):
+            self._known.append(_Known(candidate.label, candidate.reward, said.sample))
+            self._crowd.add(said.sample)
+            self._labels.setdefault(self._form(candidate.reward), candidate.label)
 
-    def _same_code(self, form: str) -> Fault | None:
-        twin = next((known for known in self._known if known.form == form), None)
+    def _form(self, reward: RewardFunction) -> bytes:
+        """A digest: the form itself is several times as long as the code."""
+        form = normal_form(reward.source, self._task.layout.names)
+        return hashlib.sha256(form.encode()).digest()
+
+    def _open(self, store: Store) -> None:
+        self._store = store
+        stored = [episode.transitions for episode in store.episodes]
+        self._batch = Transitions.concatenate([self._sample, *stored])
+
+    def _ask(self, rewards: Sequence[RewardFunction]) -> Iterator[Said | Fault]:
+        """Ask some rewards, each in a process of its own."""
+
+        def work(process: RewardProcess, reward: RewardFunction) -> Said | Fault:
+            try:
+                process.load(reward)
+            except RewardFailure as failure:
+                return failure.fault(Status.REJECTED)
+            return self.listen(process)
+
+        return try_each(rewards, self._task.layout, self._sandbox, work, self._workers)
+
+    def _same_code(self, reward: RewardFunction) -> Fault | None:
+        twin = self._labels.get(self._form(reward))
         if twin is None or not self.settings.static:
             return None
         return Fault(
             Status.DUPLICATE,
             "static_duplicate",
-            f"It is the same code as that of candidate {twin.label}, apart from names and "
+            f"It is the same code as that of candidate {twin}, apart from names and "
             "comments; write a reward that differs in what it measures or in how it is shaped.",
         )
 
-    def _same_values(self, values: FloatArray, stored: FloatArray) -> Fault | None:
+    def _same_values(self, said: Said) -> Fault | None:
         if not self.settings.behaviour:
             return None
-        for known in self._known:
-            found = likeness(known.values, values)
-            if is_same(found) and self._same_stored(known, stored):
+        for place in self._crowd.near(said.sample):
+            known = self._known[place]
+            found = likeness(known.values, said.sample)
+            if is_same(found) and self._same_stored(known, said.stored):
                 return Fault(
                     Status.DUPLICATE,
                     "behavioural_duplicate",
@@ -271,11 +339,10 @@ class Screens:
         """Whether an earlier reward is like this one in the stored episodes too."""
         if not len(stored):
             return True
-        try:
-            _, others = self._evaluate(known.reward)
-        except RewardFailure:  # it has failed in training, this one has not
+        (others,) = self._ask([known.reward])
+        if isinstance(others, Fault):  # it has failed in training, this one has not
             return False
-        return is_same(likeness(others, stored))
+        return is_same(likeness(others.stored, stored))
 
     def _prefers_failure(self, found: Preference | None) -> Fault | None:
         if found is None or self.settings.preference != "reject" or found.high >= FAIR_SHARE:

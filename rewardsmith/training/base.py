@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from rewardsmith.errors import ConfigurationError, WorkerError
 from rewardsmith.evaluation import TEST_SEEDS, fitness, held_out_seeds, scores
-from rewardsmith.execution import Job, LocalExecutor
+from rewardsmith.execution import Executor, Job
 from rewardsmith.results import RunDirectory
 from rewardsmith.settings import FINAL_TRAININGS as FINAL_TRAININGS
 from rewardsmith.settings import Settings
@@ -28,7 +28,7 @@ class Backend(Protocol):
     """Trains candidates and measures them by the task's own success."""
 
     @staticmethod
-    def check(settings: Settings, executor: LocalExecutor) -> None:
+    def check(settings: Settings, executor: Executor) -> None:
         """Find out whether a training could start, before anything is spent or written.
 
         Raises:
@@ -90,7 +90,7 @@ class Backend(Protocol):
         ...
 
 
-def check_in_worker(executor: LocalExecutor, target: str, payload: dict[str, Any]) -> None:
+def check_in_worker(executor: Executor, target: str, payload: dict[str, Any]) -> None:
     """Try in a worker whether something can be built.
 
     Args:
@@ -152,7 +152,7 @@ def worker_fault(error: WorkerError, timed_out: bool) -> Fault:
 def test_model(
     settings: Settings,
     run: RunDirectory,
-    executor: LocalExecutor,
+    executor: Executor,
     candidate: Candidate,
     training: int,
 ) -> dict[str, Any]:
@@ -162,13 +162,14 @@ def test_model(
     payload = {
         "env": settings.env.model_dump(),
         "algorithm": settings.training.algorithm,
-        "model_file": str(run.model_file(candidate, training)),
+        "model_file": run.model_file(candidate, training),
         "first_seed": seeds.start,
         "episodes": len(seeds),
     }
     log = run.worker_log(candidate, training)
     target = "rewardsmith.training.sb3_worker:evaluate"
-    job = Job("test", target, payload, log, settings.training.timeout_s)
+    reads = (run.model_file(candidate, training),)
+    job = Job("test", target, payload, log, settings.training.timeout_s, run.root, reads)
     outcome = executor.run([job])["test"]
     if outcome.error is not None:
         raise outcome.error

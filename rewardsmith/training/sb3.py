@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rewardsmith.evaluation import RANKING_SEEDS, TEST_SEEDS, held_out_seeds, training_seed
-from rewardsmith.execution import Job, LocalExecutor, Outcome
+from rewardsmith.execution import Executor, Job, Outcome
 from rewardsmith.results import RunDirectory
 from rewardsmith.settings import Settings
 from rewardsmith.tasks.task import Task
@@ -28,7 +28,7 @@ class StableBaselines3:
     """Implements `rewardsmith.training.base.Backend`."""
 
     def __init__(
-        self, settings: Settings, task: Task, run: RunDirectory, executor: LocalExecutor
+        self, settings: Settings, task: Task, run: RunDirectory, executor: Executor
     ) -> None:
         """Remember where things are; nothing starts yet."""
         self.settings = settings
@@ -37,7 +37,7 @@ class StableBaselines3:
         self.executor = executor
 
     @staticmethod
-    def check(settings: Settings, executor: LocalExecutor) -> None:
+    def check(settings: Settings, executor: Executor) -> None:
         """Build the learner once, in a worker; see `Backend.check`.
 
         Raises:
@@ -136,11 +136,12 @@ class StableBaselines3:
             "run_seed": settings.experiment.seed,
             "first_seed": seeds.start,
             "episodes": len(seeds),
-            "model_file": str(self.run.model_file(candidate, training)),
-            "tensorboard": str(self.run.tensorboard_folder(candidate, training)),
+            "model_file": self.run.model_file(candidate, training),
+            "tensorboard": self.run.tensorboard_folder(candidate, training),
         }
         log = self.run.worker_log(candidate, training)
-        return Job(name, f"{_WORKER}:train", payload, log, settings.training.timeout_s)
+        limit = settings.training.timeout_s
+        return Job(name, f"{_WORKER}:train", payload, log, limit, self.run.root)
 
     def _evaluation(self, outcomes: Sequence[Outcome], trainings: range) -> Evaluation:
         values = [outcome.value for outcome in outcomes if outcome.value is not None]

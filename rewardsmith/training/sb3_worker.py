@@ -6,7 +6,7 @@ process of its own and is only ever asked for numbers.
 
 from __future__ import annotations
 
-import os
+import io
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -27,6 +27,7 @@ from stable_baselines3.common.preprocessing import is_image_space
 import rewardsmith.training.normalize as normalize
 from rewardsmith.errors import ConfigurationError
 from rewardsmith.evaluation import CHECKPOINT_SEEDS, checkpoint, held_out_seeds, run_episodes
+from rewardsmith.files import storage_error, write_whole, writing
 from rewardsmith.reward.failure import RewardFailure
 from rewardsmith.reward.process import RewardProcess
 from rewardsmith.settings import EnvSettings, SandboxSettings, StableBaselines3Settings
@@ -152,7 +153,8 @@ def _fit(
             RewardWrapper(task.make(), task.sources, _caller(process), _capacity(payload.training))
         )
         watch.model = build_model(task, env, play, payload.training, payload.seed)
-        watch.model.set_logger(configure(payload.tensorboard, ["tensorboard"]))
+        with writing(Path(payload.tensorboard)):
+            watch.model.set_logger(configure(payload.tensorboard, ["tensorboard"]))
         watch.model.learn(payload.training.total_timesteps, callback=watch, log_interval=4)
         env.close()
     except Diverged:
@@ -161,6 +163,8 @@ def _fit(
         if watch.has_diverged():
             return _diverged()
         return failure.fault(Status.CRASHED)
+    except OSError as error:
+        raise storage_error(error, payload.tensorboard) or error from None
     except (ValueError, RuntimeError, FloatingPointError):
         if watch.has_diverged():
             return _diverged()
@@ -310,11 +314,10 @@ def policy_of(model: BaseAlgorithm) -> Callable[[Any], Any]:
 
 def _save(model: BaseAlgorithm, file: Path) -> None:
     """Write a model whole: under a temporary name, then renamed."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.stem}.{os.getpid()}.zip")
+    memory = io.BytesIO()
     # with a HerReplayBuffer inside, the model would open only together with an environment
-    model.save(temporary, exclude=["replay_buffer_class", "replay_buffer_kwargs"])
-    os.replace(temporary, file)
+    model.save(memory, exclude=["replay_buffer_class", "replay_buffer_kwargs"])
+    write_whole(file, memory.getvalue())
 
 
 class _Watch(BaseCallback):

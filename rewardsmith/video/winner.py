@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rewardsmith.errors import RewardsmithError
+from rewardsmith.errors import RewardsmithError, StorageError
 from rewardsmith.results import RunDirectory
 from rewardsmith.settings import PopulationSettings, Settings, StableBaselines3Settings
 from rewardsmith.types import Candidate
@@ -39,6 +39,8 @@ def film_winner(
     known = _known(run, key)
     try:
         found = known or _film(settings, run, candidate, environment, key)
+    except StorageError:
+        raise  # it can be filmed when the run goes on
     except RewardsmithError as error:
         return f"none: {error}"
     text = f"{found.file} ({count_successes(found.episodes)})"

@@ -2,16 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import shutil
-import socket
-import subprocess
-import tempfile
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,16 +11,14 @@ import pytest
 from rewardsmith.errors import ProviderError
 from rewardsmith.llm.chat import ChatProvider
 from rewardsmith.llm.exchanges import read_exchanges
-from rewardsmith.llm.keys import without_secrets
 from rewardsmith.llm.replay import ReplayProvider
 from rewardsmith.llm.session import Session
 from rewardsmith.llm.types import Reply, Request
+from tests.llm.aimock import Aimock, Unavailable, serving
 from tests.llm.conftest import KEY, llm_settings
 
 pytestmark = pytest.mark.slow
 
-VERSION = "1.43.0"
-OLDEST_NODE = (20, 15)
 FIXTURES = {
     "fixtures": [
         {
@@ -45,107 +33,14 @@ FIXTURES = {
 Make = Callable[..., Request]
 
 
-class Aimock:
-    """A running aimock and its control interface."""
-
-    def __init__(self, port: int) -> None:
-        """Remember where it listens."""
-        self.root = f"http://127.0.0.1:{port}"
-
-    def control(self, method: str, path: str, body: Any = None) -> Any:
-        """Call ``/__aimock/<path>``."""
-        request = urllib.request.Request(
-            f"{self.root}/__aimock/{path}",
-            None if body is None else json.dumps(body).encode(),
-            {"Content-Type": "application/json"},
-            method=method,
-        )
-        # A proxy of the user's is no way to loopback.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=5) as response:
-            return json.loads(response.read() or b"null")
-
-
-def _cache() -> Path:
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "rewardsmith-tests" / f"aimock-{VERSION}"
-
-
-def _node() -> str:
-    node = shutil.which("node")
-    if node is None or shutil.which("npm") is None:
-        pytest.skip("aimock needs Node and npm, which are not installed")
-    version = subprocess.run([node, "--version"], capture_output=True, text=True).stdout
-    found = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
-    if found < OLDEST_NODE:
-        pytest.skip(f"aimock needs Node 20.15 or later, found {version.strip() or 'none'}")
-    return node
-
-
-def _install(folder: Path) -> None:
-    """Install once; other test processes see all of it or nothing."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-        package = f"@copilotkit/aimock@{VERSION}"
-        command = ["npm", "install", "--prefix", temporary, "--no-audit", "--no-fund", package]
-        try:
-            done = subprocess.run(
-                command,
-                capture_output=True,
-                text=True,
-                timeout=60,
-                env=without_secrets(os.environ),
-            )
-        except subprocess.TimeoutExpired:
-            pytest.skip("npm could not install aimock within 60 s")
-        if done.returncode != 0:
-            pytest.skip(f"npm could not install aimock: {done.stderr.strip()[-200:]}")
-        if not folder.exists():
-            shutil.copytree(temporary, f"{folder}.{os.getpid()}", symlinks=True)
-            try:
-                os.rename(f"{folder}.{os.getpid()}", folder)
-            except OSError:  # another process was faster
-                shutil.rmtree(f"{folder}.{os.getpid()}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aimock]:
     """One server for all tests of this module."""
-    node, folder = _node(), _cache()
-    if not folder.exists():
-        _install(folder)
-    fixtures = tmp_path_factory.mktemp("fixtures") / "rewards.json"
-    fixtures.write_text(json.dumps(FIXTURES))
-    port = _free_port()
-    llmock = folder / "node_modules" / ".bin" / "llmock"
-    command = [node, str(llmock.resolve()), "-p", str(port), "-f", str(fixtures), "--strict"]
-    child = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={"PATH": os.defpath}
-    )
     try:
-        server = Aimock(port)
-        _wait_for(server, child)
-        yield server
-    finally:
-        child.terminate()
-        child.wait(timeout=10)
-
-
-def _wait_for(server: Aimock, child: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 20
-    while child.poll() is None and time.monotonic() < deadline:
-        try:
-            server.control("GET", "health")
-            return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.05)
-    pytest.fail("aimock did not start")
+        with serving(FIXTURES, tmp_path_factory.mktemp("fixtures")) as server:
+            yield server
+    except Unavailable as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture

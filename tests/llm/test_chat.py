@@ -20,6 +20,8 @@ from rewardsmith.errors import (
     ProviderUnusable,
 )
 from rewardsmith.llm.chat import ChatProvider
+from rewardsmith.llm.exchanges import read_exchanges
+from rewardsmith.llm.ledger import Ledger
 from rewardsmith.llm.session import Session
 from rewardsmith.llm.types import Reply, Request, Usage
 from tests.llm import faulty_server as faults
@@ -212,7 +214,8 @@ def test_a_passing_fault_is_survived(
     server.script(fault)
     reply = chat_provider(server).complete(request_of())
     assert reply.text == "fine"
-    assert reply.notes == ("1 retries",)
+    assert reply.notes[0] == "1 retries"
+    assert ("lost answers" in str(reply.notes)) == (fault.status == 200)
     assert reply.usage.requests == 1
     assert len(server.journal) == 2
 
@@ -220,6 +223,15 @@ def test_a_passing_fault_is_survived(
 def test_a_time_out_is_survived(server: FaultyServer, request_of: Make) -> None:
     server.script(faults.slow(0.6))
     assert chat_provider(server, timeout_s=0.3).complete(request_of()).text == "fine"
+
+
+def test_a_server_that_wants_to_be_left_alone_is_not_asked_again(
+    server: FaultyServer, request_of: Make
+) -> None:
+    server.script(faults.failure(429, "tomorrow", headers={"Retry-After": "86400"}))
+    with pytest.raises(ProviderError, match=r"in 1 attempt \(429\).*It says: tomorrow"):
+        chat_provider(server).complete(request_of())
+    assert len(server.journal) == 1
 
 
 def test_retry_after_is_heeded(server: FaultyServer, request_of: Make) -> None:
@@ -262,6 +274,63 @@ def test_a_failed_request_costs_nothing(server: FaultyServer, request_of: Make) 
     for candidate in range(5):
         error_of(provider, request_of(candidate))
     assert provider.complete(request_of()).text == "fine"
+
+
+@pytest.mark.parametrize(
+    ("fault", "billed"),
+    [
+        (faults.cut_off(), True),
+        (faults.malformed(), True),
+        (faults.empty_choices(), True),
+        (faults.slow(0.6), True),
+        (faults.failure(504, "the gateway lost patience"), True),
+        (faults.broken(), False),
+        (faults.rate_limited(), False),
+    ],
+    ids=["cut", "malformed", "empty", "slow", "504", "500", "429"],
+)
+def test_an_answer_that_was_lost_counts_at_its_worst(
+    server: FaultyServer, request_of: Make, fault: faults.Answer, billed: bool
+) -> None:
+    server.script(fault)
+    # the worst of one attempt is $0.0041, an answer costs next to nothing
+    changes = {"max_usd": 0.0083, "max_completion_tokens": 1000, "max_retries": 0}
+    provider = chat_provider(server, timeout_s=0.3, **changes)
+    error_of(provider, request_of(0))
+    assert provider.complete(request_of(1)).text == "fine"
+    if billed:
+        with pytest.raises(BudgetExceeded, match=r"\$0\.0041 went to answers that were lost"):
+            provider.complete(request_of(2))
+    else:
+        assert provider.complete(request_of(2)).text == "fine"
+
+
+def test_nobody_there_costs_nothing(request_of: Make) -> None:
+    with FaultyServer() as gone:
+        provider = chat_provider(gone, max_usd=0.005, max_completion_tokens=1000, max_retries=0)
+    for candidate in range(3):
+        assert "cannot be reached" in str(error_of(provider, request_of(candidate)))
+
+
+def test_what_was_in_flight_when_a_run_was_killed_counts_when_it_goes_on(
+    server: FaultyServer, request_of: Make, tmp_path: Path
+) -> None:
+    changes = {"max_usd": 0.009, "max_completion_tokens": 1000}
+    folder = tmp_path / "iteration_1"
+
+    def session() -> Session:
+        ledger = Ledger(tmp_path / "spent.jsonl")
+        recorded = read_exchanges(tmp_path)
+        return Session(chat_provider(server, **changes), lambda i: folder, 1, recorded, {}, ledger)
+
+    session().ask([request_of(0)])
+    before, _ = (tmp_path / "spent.jsonl").read_text().splitlines()
+    session().ask([request_of(1)])
+    with (tmp_path / "spent.jsonl").open("a") as stream:
+        stream.write(before.replace(": 0,", ": 7,"))  # asked, then kill -9
+    with pytest.raises(BudgetExceeded, match=r"only \$0\.0040 are left"):
+        for candidate in range(2, 20):
+            session().ask([request_of(candidate)])
 
 
 def test_what_a_resumed_run_has_spent_counts(server: FaultyServer, request_of: Make) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,11 +15,18 @@ from pathlib import Path
 
 import pytest
 
-from rewardsmith.errors import BudgetExceeded, ProviderError, ProviderUnusable, ResultsError
+from rewardsmith.errors import (
+    BudgetExceeded,
+    ProviderError,
+    ProviderUnusable,
+    ResultsError,
+    StorageError,
+)
 from rewardsmith.llm.exchanges import read_exchanges
 from rewardsmith.llm.session import Session
 from rewardsmith.llm.types import Provider, Reply, Request, Usage
 from tests.llm.conftest import StubProvider
+from tests.runs import ROOT
 
 Make = Callable[..., Request]
 
@@ -85,7 +94,7 @@ def test_what_a_resumed_run_has_spent_counts_towards_its_cap(tmp_path: Path) -> 
     class Counting(StubProvider):
         spent = Usage()
 
-        def count_spent(self, usage: Usage) -> None:
+        def count_spent(self, usage: Usage, ledger: object = None) -> None:
             self.spent += usage
 
     provider = Counting(_echo)
@@ -180,7 +189,47 @@ except KeyboardInterrupt:
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
 def test_ctrl_c_ends_the_program_at_once_and_keeps_what_is_there(tmp_path: Path) -> None:
     child = subprocess.Popen([sys.executable, "-c", _INTERRUPTED, str(tmp_path)])
-    record = tmp_path / "iteration_1" / "exchange_0_0.json"
+    _interrupt(child, tmp_path / "iteration_1" / "exchange_0_0.json")
+    assert [reply.text for reply in read_exchanges(tmp_path).values()] == ["quick"]
+
+
+_STORM = """
+import sys
+from pathlib import Path
+from rewardsmith.llm.session import Session
+from rewardsmith.llm.types import Message, Request
+from tests.llm.conftest import chat_provider
+from tests.llm.faulty_server import FaultyServer, failure, ok
+
+def answer(sent):
+    if sent.body["messages"][0]["content"] == "quick":
+        return ok("quick")
+    return failure(429, "slow down", headers={"Retry-After": "60"})
+
+run = Path(sys.argv[1])
+texts = ["quick"] + ["storm"] * 7
+requests = [Request((Message("user", text),), 1, i) for i, text in enumerate(texts)]
+with FaultyServer() as server:
+    server.rules.append(answer)
+    try:
+        Session(chat_provider(server), lambda i: run / f"iteration_{i}", 8, {}).ask(requests)
+    except KeyboardInterrupt:
+        sys.exit(130)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
+def test_ctrl_c_ends_the_program_at_once_while_everybody_waits_to_try_again(
+    tmp_path: Path,
+) -> None:
+    child = subprocess.Popen([sys.executable, "-c", _STORM, str(tmp_path)], cwd=ROOT)
+    _interrupt(child, tmp_path / "iteration_1" / "exchange_0_0.json")
+    assert [reply.text for reply in read_exchanges(tmp_path).values()] == ["quick"]
+
+
+def _interrupt(child: subprocess.Popen[bytes], record: Path) -> None:
+    """Send Ctrl-C once the record is there, and see that it works at once."""
     deadline = time.monotonic() + 20
     while not record.exists() and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -188,4 +237,21 @@ def test_ctrl_c_ends_the_program_at_once_and_keeps_what_is_there(tmp_path: Path)
     child.send_signal(signal.SIGINT)
     assert child.wait(timeout=10) == 130
     assert time.monotonic() - started < 5
-    assert [reply.text for reply in read_exchanges(tmp_path).values()] == ["quick"]
+
+
+def test_nothing_is_paid_for_that_there_is_no_room_to_record(
+    tmp_path: Path, request_of: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    asked: list[Request] = []
+
+    def answer(request: Request) -> Reply:
+        asked.append(request)
+        return _echo(request)
+
+    with pytest.raises(StorageError, match=r"exchange_0_0\.json cannot be written: No space"):
+        _session(StubProvider(answer), tmp_path, concurrency=1).ask([request_of(0), request_of(1)])
+    assert asked == []

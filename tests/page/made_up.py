@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from rewardsmith.config import to_yaml
 from rewardsmith.evaluation import fitness, scores
@@ -256,4 +258,29 @@ def stopped(root: Path) -> RunDirectory:
     run = begun(root)
     with run.log_file.open("a") as stream:
         stream.write("10:00:02 error: The key in OPENAI_API_KEY is not accepted.\n")
+    return run
+
+
+def crowd(root: Path, iterations: int, each: int) -> RunDirectory:
+    """A finished run of very many candidates, a tenth of which were not trained."""
+    run = begun(root, f"experiment.iterations={iterations}", f"experiment.candidates={each}")
+    outcomes = [trained("success", [count]) for count in range(15)]
+    fault = failed(Status.DUPLICATE, "behavioural_duplicate")
+    trials = []
+    for iteration in range(1, iterations + 1):
+        for index in range(each):
+            parents = [f"{iteration - 1}/{index * 7 % each}"] if iteration > 1 else []
+            stopped = fault if index % 10 == 9 else None
+            outcome = _stopped(fault) if stopped else outcomes[(iteration + index * 3) % 14]
+            item = candidate(iteration, index, *parents, fault=stopped)
+            trials.append(Trial(item, outcome))
+    best = f"{iterations}/3"
+    trials = [Trial(t.candidate, outcomes[14]) if t.candidate.label == best else t for t in trials]
+    with mock.patch.object(os, "fsync"):  # it would take minutes
+        write(run, trials)
+    told(run, trials)
+    Metrics(run)._write("finished", best=best, stopped=None)
+    found = row(next(trial for trial in trials if trial.candidate.label == best))
+    run.write_summary({"best": found, "usage": asdict(Usage(len(trials))), "seconds": 3600.0})
+    run.update_record(finished="2026-11-01T11:00:00+0000", found=True, seconds=3600.0)
     return run

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from rewardsmith.metrics import Metrics
-from rewardsmith.page import budget
+from rewardsmith.page import budget, crowd
 from rewardsmith.page.comparison import compare
 from rewardsmith.page.data import collect
+from rewardsmith.page.follow import Follower
 from rewardsmith.page.render import inlined
 from rewardsmith.results import RunDirectory
 from rewardsmith.settings import SandboxSettings
@@ -210,3 +211,48 @@ def test_success_of_different_tasks_is_not_compared(tmp_path: Path) -> None:
     first = made_up.finished(tmp_path / "point")
     second = made_up.finished(tmp_path / "far", "success", True, "env.success='Somewhere else.'")
     assert not compare([first, second], tmp_path / "comparison.html")["comparable"]
+
+
+def test_of_very_many_candidates_the_page_has_the_best_and_counts_the_others(
+    tmp_path: Path,
+) -> None:
+    run = made_up.crowd(tmp_path / "point", iterations=4, each=120)
+    data = collect(run)
+    labels = [item["label"] for item in data["candidates"]]
+    assert len(labels) == crowd.MOST_SHOWN < data["total"] == 480
+    assert data["best"] == "4/3"
+    assert {"4/3", "3/21", "2/27", "1/69"} <= set(labels)  # its family, however good
+    assert {item["best"] for item in data["iterations"]} <= set(labels)
+    trained = [trial for trial in run.read_trials() if trial.evaluation.fitness]
+    good = {item.candidate.label for item in trained if item.evaluation.fitness.mean > 0.5}
+    assert len(good) > 100 and good <= set(labels)
+    assert [(item["candidates"], item["trained"]) for item in data["iterations"]] == [
+        (120, 108)
+    ] * 4
+    assert data["iterations"][0]["failed"] == {"duplicate": 12}
+    assert set(data["texts"]) == {"1", "2", "3", "4"}
+    assert data["trained"] == 432
+
+
+def test_those_on_their_way_are_on_the_page_of_a_large_run(tmp_path: Path) -> None:
+    run = made_up.crowd(tmp_path / "point", iterations=3, each=120)
+    metrics = Metrics(run)
+    metrics.iteration_started(4, 4, 120)
+    labels = [item["label"] for item in collect(run, full=False)["candidates"]]
+    assert {f"4/{index}" for index in range(120)} <= set(labels)
+    assert "3/3" in labels and len(labels) == crowd.MOST_SHOWN
+
+
+def test_the_live_page_reads_what_is_over_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = made_up.running(tmp_path / "point")
+    follower, whole, read = Follower(run), RunDirectory.read_trials, []
+
+    def reading(self: RunDirectory, iteration: int | None = None) -> list[Trial]:
+        read.append(iteration)
+        return whole(self, iteration)
+
+    monkeypatch.setattr(RunDirectory, "read_trials", reading)
+    assert follower()["candidates"] == follower()["candidates"]
+    assert read == [1, 2, 2]

@@ -31,7 +31,7 @@ def compute_reward(state, action, next_state):
 UNUSABLE = "def compute_reward(state, action, next_state):\n    return nothing, {}\n"
 ENVIRONMENT = {
     name: os.environ[name]
-    for name in ("PATH", "HOME", "JAX_COMPILATION_CACHE_DIR")
+    for name in ("PATH", "HOME", "JAX_COMPILATION_CACHE_DIR", "XLA_FLAGS")
     if name in os.environ
 }
 QUICK = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from stable_baselines3 import SAC, HerReplayBuffer
 
+from rewardsmith.errors import StorageError
 from rewardsmith.evaluation import RANKING_SEEDS, run_episodes
 from rewardsmith.tasks.task import Task
 from rewardsmith.training import sb3_worker
@@ -403,3 +405,23 @@ def test_images_keep_the_extractor_of_their_policy(monkeypatch: pytest.MonkeyPat
     play = sb3_worker.play_randomly(task, 0)
     model = sb3_worker.build_model(task, task.make(), play, policy, seed=0)
     assert type(model.policy.features_extractor).__name__ == "NatureCNN"
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_no_fault_of_a_reward(
+    payload: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(watch: Any) -> bool:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    data = payload(point_settings())
+    monkeypatch.setattr(sb3_worker._Watch, "_on_step", full)
+    with pytest.raises(
+        StorageError, match=r"cannot be written: No space left .* Free some"
+    ) as found:
+        sb3_worker.train(data, silent)
+    assert str(found.value).startswith(data["tensorboard"])
+    monkeypatch.undo()
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(StorageError, match="taken"):
+        sb3_worker.train({**data, "tensorboard": str(tmp_path / "taken" / "curves")}, silent)

@@ -7,7 +7,7 @@ buffer and fresh optimizers.
 
 from __future__ import annotations
 
-import os
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from stable_baselines3 import SAC
 
+from rewardsmith.files import write_whole
 from rewardsmith.settings import PopulationSettings
 from rewardsmith.training.population.actor import Layers, fold
 from rewardsmith.training.population.features import Features
@@ -94,10 +95,9 @@ class Exporter:
             policy.critic_target.load_state_dict(_critic_state(critics["target"], features))
             assert self._model.log_ent_coef is not None
             self._model.log_ent_coef.data.fill_(float(critics["log_temperature"]))
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_name(f".{file.stem}.{os.getpid()}.zip")
-        self._model.save(temporary)
-        os.replace(temporary, file)
+        memory = io.BytesIO()
+        self._model.save(memory)
+        write_whole(file, memory.getvalue())
 
 
 def _actor_state(layers: Layers) -> dict[str, torch.Tensor]:

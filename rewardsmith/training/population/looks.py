@@ -144,4 +144,3 @@ class Looks:
         for learner, curves in enumerate(self._curves):
             if learner in last:
                 curves.scalars(self.last.timesteps, last[learner])
-            curves.close()

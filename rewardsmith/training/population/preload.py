@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 
-import rewardsmith.tasks.fetch
-import rewardsmith.training.population.physics  # noqa: F401 - its children will need it
 from rewardsmith.reward.lockdown import die_with_parent
 
-die_with_parent(os.getppid())
+die_with_parent(os.getppid())  # before the rest, which takes seconds
+
+import rewardsmith.tasks.fetch  # noqa: E402
+import rewardsmith.training.population.physics  # noqa: E402, F401 - its children will need it

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from rewardsmith.errors import ConfigurationError
 from rewardsmith.reward.failure import RewardFailure
 from rewardsmith.reward.process import RewardProcess
 from rewardsmith.settings import SandboxSettings
@@ -52,6 +53,13 @@ class Relabeler:
         try:
             for _ in sources:
                 self._processes.append(RewardProcess(layout, limits, wait=False))
+        except OSError as error:
+            self.close()
+            raise ConfigurationError(
+                f"{len(sources)} reward processes are needed at once, but the system refuses "
+                f"after {len(self._processes)} ({error.strerror}): lower experiment.candidates, or "
+                "allow more processes and memory."
+            ) from None
         except BaseException:
             self.close()
             raise

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from rewardsmith.evaluation import CHECKPOINT_SEEDS, Episode, gather, held_out_seeds
+from rewardsmith.files import link_or_copy
 from rewardsmith.settings import EnvSettings, PopulationSettings, SandboxSettings
 from rewardsmith.tasks.task import Task
 from rewardsmith.training.population.actor import Vector
@@ -371,6 +372,7 @@ class Trainer:
         if fault is None and not self._diverged.isdisjoint(learners):
             fault = DIVERGED  # one training of it is enough
         candidates = len(self._payload.rewards)
+        share, left = divmod(self._collected, candidates)  # all together, they add up
         own = sum(self._own[learner] for learner in learners)
         return {
             "fault": None if fault is None else asdict(fault),
@@ -380,7 +382,7 @@ class Trainer:
             "episodes": [] if fault else [asdict(episodes[learner]) for learner in learners],
             "seconds": (time.monotonic() - self._started) / candidates,
             "timesteps": self._progress if self._shared else own,
-            "collected": self._collected // candidates if self._shared else own,
+            "collected": share + (candidate < left) if self._shared else own,
         }
 
     def _measure(self, actor: Vector, seeds: range) -> list[Future[Episode]]:
@@ -393,9 +395,15 @@ class Trainer:
         for learner, look in best.items():
             reward = self._payload.rewards[learner // self._trainings]
             training = learner % self._trainings
-            for chosen, file in (
-                (look, reward.model_files[training]),
-                (self._looks.last, reward.last_model_files[training]),
-            ):
-                actor, critics = chosen.of(learner)
-                exporter.write(Path(file), actor, critics, chosen.features)
+            file = Path(reward.model_files[training])
+            last = Path(reward.last_model_files[training])
+            self._export_look(exporter, look, learner, file)
+            if look is self._looks.last:
+                link_or_copy(file, last)  # it takes no room of its own
+            else:
+                self._export_look(exporter, self._looks.last, learner, last)
+
+    @staticmethod
+    def _export_look(exporter: Any, look: Look, learner: int, file: Path) -> None:
+        actor, critics = look.of(learner)
+        exporter.write(file, actor, critics, look.features)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rewardsmith.errors import WorkerError
+from rewardsmith.reward.room import make_room
 from rewardsmith.settings import EnvSettings, PopulationSettings, SandboxSettings
 from rewardsmith.tasks.task import build_task
 from rewardsmith.training.population.physics import Physics, prepare
@@ -16,15 +17,16 @@ Report = Callable[[dict[str, Any]], None]
 
 
 def check(data: dict[str, Any], report: Report) -> None:
-    """Find the device.
+    """Find the device, and room for the reward processes.
 
     Args:
-        data: ``training``.
+        data: ``training``, and the number of ``candidates``.
         report: not used.
 
     Raises:
-        ConfigurationError: there is no such device.
+        ConfigurationError: there is no such device, or no such room.
     """
+    make_room(data["candidates"])
     from rewardsmith.training.population.learner import choose_device
 
     choose_device(PopulationSettings.model_validate(data["training"]).device)
@@ -45,6 +47,7 @@ def train(data: dict[str, Any], report: Report) -> list[dict[str, Any]]:
     env = EnvSettings.model_validate(data["env"])
     sandbox = SandboxSettings.model_validate(data["sandbox"])
     sources = [reward["source"] for reward in data["rewards"]]
+    make_room(len(sources))
     prepare()
     task = build_task(env)
     physics = Physics(task, training.hidden, data["processes"])

@@ -13,7 +13,7 @@ import pytest
 
 from rewardsmith.errors import ConfigurationError, ResultsError, WorkerError
 from rewardsmith.evaluation import RANKING_SEEDS, TEST_SEEDS
-from rewardsmith.execution import Job, LocalExecutor, Outcome
+from rewardsmith.execution import Done, Job, LocalExecutor, Outcome, Progress
 from rewardsmith.settings import Settings
 from rewardsmith.training.base import FINAL_TRAININGS
 from rewardsmith.training.population.backend import Population
@@ -30,10 +30,19 @@ class Recorder(LocalExecutor):
         self.errors = list(errors)
         self.payloads: list[dict[str, Any]] = []
 
-    def run(self, jobs: Sequence[Job], *listeners: Any) -> dict[str, Outcome]:
-        self.payloads += [job.payload for job in jobs]
-        error = self.errors.pop(0) if self.errors else WorkerError("nothing runs here", "trace")
-        return {job.name: Outcome(error=error) for job in jobs}
+    def run(
+        self,
+        jobs: Sequence[Job],
+        on_progress: Progress = lambda name, data: None,
+        on_done: Done = lambda name, outcome: None,
+    ) -> dict[str, Outcome]:
+        outcomes = {}
+        for job in jobs:
+            self.payloads.append(job.payload)
+            error = self.errors.pop(0) if self.errors else WorkerError("nothing runs here", "trace")
+            outcomes[job.name] = Outcome(error=error)
+            on_done(job.name, outcomes[job.name])
+        return outcomes
 
 
 def small(*overrides: str) -> Settings:
@@ -138,18 +147,18 @@ def test_experience_of_earlier_iterations_is_passed_on(
     for number in (1, 2, 3, 4):
         file = training.run.experience_file(number)
         file.parent.mkdir(parents=True)
-        file.touch()
+        np.savez(file)
     training(candidates(GOOD, iteration=3))
     [payload] = payloads(training)
-    expected = [str(training.run.experience_file(number)) for number in found]
+    expected = [training.run.experience_file(number) for number in found]
     assert payload["earlier"] == expected
-    assert payload["experience"] == str(training.run.experience_file(3))
+    assert payload["experience"] == training.run.experience_file(3)
 
 
 def test_fresh_trainings_share_nothing_with_the_search(tmp_path: Path) -> None:
     training = recorded(tmp_path, overrides=("experiment.final_seeds=3",))
     training.run.experience_file(1).parent.mkdir(parents=True)
-    training.run.experience_file(1).touch()
+    np.savez(training.run.experience_file(1))
     [candidate] = candidates(GOOD, iteration=2)
     training.again(candidate)
     [payload] = payloads(training)
@@ -164,15 +173,53 @@ def test_fresh_trainings_share_nothing_with_the_search(tmp_path: Path) -> None:
 def test_further_trainings_meet_on_equal_terms_and_keep_no_experience(tmp_path: Path) -> None:
     training = recorded(tmp_path)
     training.run.experience_file(1).parent.mkdir(parents=True)
-    training.run.experience_file(1).touch()
+    np.savez(training.run.experience_file(1))
     [early], [_, late] = candidates(GOOD), candidates(GOOD, BAD, iteration=2)
     training.backend.train(2, [early, late], range(3, 5), training.note, lambda *_: None)
     [payload] = payloads(training)
     assert payload["seeds"] == [3, 4]
-    assert payload["earlier"] == [str(training.run.experience_file(1))], "as iteration 2 had"
+    assert payload["earlier"] == [training.run.experience_file(1)], "as iteration 2 had"
     assert payload["experience"] is None
     assert payload["stream"] == [2, 3]
     assert payload["slots"] == 2
+
+
+def test_a_shard_has_its_own_job_stream_and_experience(tmp_path: Path) -> None:
+    overrides = ("experiment.candidates=5", "training.shard=2")
+    training = recorded(tmp_path, overrides=overrides)
+    training(candidates(GOOD, BAD, GOOD, BAD, GOOD))
+    first, second, third = payloads(training)
+    assert [len(payload["rewards"]) for payload in (first, second, third)] == [2, 2, 1]
+    assert {payload["slots"] for payload in (first, second, third)} == {2}, "one shape to compile"
+    assert [first["stream"], second["stream"]] == [[1, 0, 0], [1, 0, 1]]
+    assert len({first["experience"], second["experience"], third["experience"]}) == 3
+
+
+def test_a_candidate_stays_in_its_shard_whatever_else_is_finished(tmp_path: Path) -> None:
+    overrides = ("experiment.candidates=5", "training.shard=2")
+    training = recorded(tmp_path, overrides=overrides)
+    training(candidates(GOOD, BAD, GOOD, BAD, GOOD)[3:])
+    last, rest = payloads(training)
+    assert [last["stream"], rest["stream"]] == [[1, 0, 1], [1, 0, 2]]
+    assert [len(last["rewards"]), len(rest["rewards"])] == [1, 1]
+
+
+def test_experience_of_all_shards_is_passed_on(tmp_path: Path) -> None:
+    training = recorded(tmp_path, overrides=("experiment.candidates=24", "training.shard=2"))
+    run = training.run
+    for shard in range(12):
+        run.experience_file(1, shard).parent.mkdir(parents=True, exist_ok=True)
+        np.savez(run.experience_file(1, shard))
+        run.write_population(f"1_shard_{shard}", {}, {})
+    training(candidates(GOOD, iteration=2))
+    [payload] = payloads(training)
+    assert payload["earlier"] == [run.experience_file(1, shard) for shard in range(12)]
+
+
+def test_fresh_trainings_are_divided_too(tmp_path: Path) -> None:
+    training = recorded(tmp_path, overrides=("training.shard=1",))
+    training.again(*candidates(GOOD, BAD))
+    assert [len(payload["rewards"]) for payload in payloads(training)] == [1, 1]
 
 
 def test_a_baseline_keeps_its_files_apart(tmp_path: Path) -> None:
@@ -183,7 +230,7 @@ def test_a_baseline_keeps_its_files_apart(tmp_path: Path) -> None:
     [payload] = payloads(training)
     files = [name for reward in payload["rewards"] for name in reward["model_files"]]
     assert len(set(files)) == len(files)
-    assert "baselines/sparse" in files[-1]
+    assert "baselines/sparse" in str(files[-1])
 
 
 # -- what a mishap costs --------------------------------------------------------------------------

@@ -1,9 +1,8 @@
-"""Run jobs in worker processes: plain data in, plain data out.
+"""Run jobs in worker processes of this machine.
 
-A `Job` names a function and gives it a JSON payload. It runs in a fresh interpreter
-(`rewardsmith.worker`) whose environment holds no keys, and answers with JSON lines: progress, then
-its result. A worker that dies takes only its own job down. Nothing else in the program knows where
-work runs.
+A job runs in a fresh interpreter (`rewardsmith.worker`) whose environment holds no keys, and
+answers with JSON lines: progress, then its result. A worker that dies takes only its own job down;
+one whose files cannot be written or read stops everything, since a full disk is no fault of a job.
 """
 
 from __future__ import annotations
@@ -17,52 +16,22 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rewardsmith.errors import WorkerError
+from rewardsmith.errors import ResultsError, StorageError, WorkerError
+from rewardsmith.execution.base import Done, Job, Outcome, Progress
+from rewardsmith.files import writing
+from rewardsmith.settings import Settings
 
+STOPS = {kind.__name__: kind for kind in (ResultsError, StorageError)}
+"""Errors of a worker that are not its job's fault: they are raised here."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
-
-@dataclass(frozen=True)
-class Job:
-    """One piece of work.
-
-    Attributes:
-        name: unique among the jobs that run together.
-        target: ``package.module:function``; called with the payload and a progress function.
-        payload: JSON-ready arguments.
-        log: file that takes what the worker prints.
-        timeout_s: wall time after which it is killed; None for no limit.
-    """
-
-    name: str
-    target: str
-    payload: dict[str, Any]
-    log: Path
-    timeout_s: float | None = None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a job: a value or an error.
-
-    Attributes:
-        value: what the function returned.
-        error: why there is no value.
-        timed_out: it was killed because its time was up.
-    """
-
-    value: Any = None
-    error: WorkerError | None = None
-    timed_out: bool = False
-
-
-Progress = Callable[[str, dict[str, Any]], None]
-Done = Callable[[str, Outcome], None]
+Event = tuple[str, Any]
+"""A job's name, and what it reported, or at the end its `Outcome`."""
 
 
 @dataclass
@@ -79,16 +48,28 @@ class _Running:
 
 @dataclass
 class LocalExecutor:
-    """Runs jobs on this machine, at most `workers` at once.
+    """Implements `rewardsmith.execution.base.Executor` on this machine.
 
     Attributes:
-        workers: processes at once.
+        workers: processors to use: so many jobs of one core each run at once.
         environment: environment variables of the workers, without keys.
+        place: none but this machine.
     """
 
     workers: int
     environment: Mapping[str, str]
+    place: str = ""
     _running: list[_Running] = field(default_factory=list, init=False)
+
+    @classmethod
+    def connect(cls, settings: Settings, environment: Mapping[str, str]) -> LocalExecutor:
+        """Use the processors that the run may have.
+
+        Args:
+            settings: of the run.
+            environment: of the workers, without keys.
+        """
+        return cls(settings.training.workers or _cores(), environment)
 
     def run(
         self,
@@ -96,36 +77,49 @@ class LocalExecutor:
         on_progress: Progress = lambda name, data: None,
         on_done: Done = lambda name, outcome: None,
     ) -> dict[str, Outcome]:
-        """Run all jobs; a failed one does not stop the others.
+        """Run all jobs; see `Executor.run`."""
+        outcomes: dict[str, Outcome] = {}
+        with contextlib.closing(self.events(jobs)) as events:
+            for name, event in events:
+                if isinstance(event, Outcome):
+                    outcomes[name] = event
+                    on_done(name, event)
+                else:
+                    on_progress(name, event)
+        return outcomes
+
+    def events(self, jobs: Sequence[Job]) -> Generator[Event, None, None]:
+        """Run all jobs, and tell what happens as it does; closed early, it kills their workers.
 
         Args:
             jobs: in the order in which they start.
-            on_progress: told the job's name and what its function reported.
-            on_done: told the job's name and its outcome, as soon as there is one.
 
-        Returns:
-            Outcomes by job name.
+        Raises:
+            ResultsError: a file of a job is damaged, or cannot be written.
         """
         waiting = deque(jobs)
-        outcomes: dict[str, Outcome] = {}
         selector = selectors.DefaultSelector()
         try:
             while waiting or self._running:
-                while waiting and len(self._running) < self.workers:
+                while waiting and self._has_room(waiting[0]):
                     running = self._start(waiting.popleft())
                     selector.register(running.pipe, selectors.EVENT_READ, running)
-                self._pump(selector, on_progress)
+                yield from self._pump(selector)
                 for running in [item for item in self._running if item.ended]:
                     self._running.remove(running)
-                    outcomes[running.job.name] = running.outcome  # type: ignore[assignment]
-                    on_done(running.job.name, running.outcome)  # type: ignore[arg-type]
+                    yield running.job.name, running.outcome
         finally:
             self._kill_all()
             selector.close()
-        return outcomes
+
+    def _has_room(self, job: Job) -> bool:
+        busy = sum(running.job.cores for running in self._running)
+        return not self._running or busy + job.cores <= self.workers
 
     def _start(self, job: Job) -> _Running:
-        job.log.parent.mkdir(parents=True, exist_ok=True)
+        with writing(job.log):
+            job.log.parent.mkdir(parents=True, exist_ok=True)
+            job.log.touch()
         read, write = os.pipe()
         variables = dict.fromkeys(THREAD_VARIABLES, "1")
         path = os.pathsep.join(dict.fromkeys([_package_root(), *filter(None, sys.path)]))
@@ -142,13 +136,12 @@ class LocalExecutor:
         os.close(write)
         running = _Running(job, process, read, time.monotonic())
         self._running.append(running)
-        text = json.dumps({"target": job.target, "payload": job.payload}).encode()
         with contextlib.suppress(BrokenPipeError):  # died already: seen when its pipe ends
-            process.stdin.write(text)  # type: ignore[union-attr]
+            process.stdin.write(job.text().encode())  # type: ignore[union-attr]
             process.stdin.close()  # type: ignore[union-attr]
         return running
 
-    def _pump(self, selector: selectors.BaseSelector, on_progress: Progress) -> None:
+    def _pump(self, selector: selectors.BaseSelector) -> Iterator[Event]:
         for key, _ in selector.select(timeout=0.5):
             running: _Running = key.data
             data = os.read(running.pipe, 1 << 16)
@@ -156,7 +149,7 @@ class LocalExecutor:
                 running.buffer += data
                 *lines, running.buffer = running.buffer.split(b"\n")
                 for line in lines:
-                    self._message(running, json.loads(line), on_progress)
+                    yield from self._message(running, json.loads(line))
             else:
                 selector.unregister(running.pipe)
                 self._finish(running)
@@ -168,11 +161,13 @@ class LocalExecutor:
                 running.process.kill()
 
     @staticmethod
-    def _message(running: _Running, message: dict[str, Any], on_progress: Progress) -> None:
+    def _message(running: _Running, message: dict[str, Any]) -> Iterator[Event]:
         if "progress" in message:
-            on_progress(running.job.name, message["progress"])
+            yield running.job.name, message["progress"]
         elif "value" in message:
             running.outcome = Outcome(value=message["value"])
+        elif "stop" in message:
+            raise STOPS[message["stop"]](message["error"])
         else:
             error = WorkerError(message["error"], message.get("traceback", ""))
             running.outcome = Outcome(error=error)
@@ -199,8 +194,14 @@ class LocalExecutor:
         self._running.clear()
 
 
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _package_root() -> str:
-    return str(Path(__file__).resolve().parents[1])
+    return str(Path(__file__).resolve().parents[2])
 
 
 def _exit_reason(code: int, log: Path) -> str:
