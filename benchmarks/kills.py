@@ -1,6 +1,6 @@
 """Kill whole runs at random moments, resume them, and compare with one that was left alone.
 
-    python benchmarks/kills.py            # 20 runs, each killed once; 20 minutes on two idle cores
+    python benchmarks/kills.py            # 20 runs, each killed once
     python benchmarks/kills.py --runs 5 --seed 1
 
 Every run is a fresh one with the smallest budget that has all phases: two iterations with a race

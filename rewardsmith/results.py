@@ -395,8 +395,9 @@ class RunDirectory:
     def write_iteration(self, number: int, summary: list[dict[str, Any]], reflection: str) -> None:
         """Keep an iteration's table and reflection."""
         folder = self.iteration(number)
-        write_whole(folder / "evaluations.json", json.dumps(summary, indent=2) + "\n")
         write_whole(folder / "reflection.md", reflection)
+        # last: an iteration that has its table is over, and is not written again
+        write_whole(folder / "evaluations.json", json.dumps(summary, indent=2) + "\n")
 
     def write_best(self, candidate: Candidate, training: int, module: str) -> None:
         """Make a candidate the best so far.

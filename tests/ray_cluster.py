@@ -36,7 +36,7 @@ class RayCluster:
             variables: further ones of the nodes' environment.
         """
         self.cores = cores
-        self._variables = environment(RAY_DISABLE_IMPORT_WARNING="1", **(variables or {}))
+        self._variables = environment(RAY_raylet_start_wait_time_s="120", **(variables or {}))
         self._folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # sockets need short names
         self._nodes: dict[str, subprocess.Popen[bytes]] = {}
         self.address = f"{HEAD}:{_free_port()}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -48,6 +49,7 @@ READ = (
 UNREAD = ("summary.json", "best/reward.py", "best/model.zip")
 """Written anew, or only for people."""
 MADE = ("best/", "models/best.zip")
+DONE = ("iteration_*/candidate_*.json", "iteration_*/race_*.json", "headline/*.json")
 ITERATIONS = "experiment.iterations=2"
 
 
@@ -84,6 +86,51 @@ def same_result(again: Run, whole: Run) -> None:
     assert again.result.trials == whole.result.trials
     assert again.result.best == whole.result.best
     assert again.result.test == whole.result.test
+
+
+class Killed(BaseException):
+    """What ends a process between one instruction and the next; nothing catches it."""
+
+
+class Mortal:
+    """Writes files until it is killed."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, writes: int) -> None:
+        self.left, self.written = writes, 0
+        patch.setattr("rewardsmith.results.write_whole", self)
+
+    def __call__(self, file: Path, data: str | bytes) -> None:
+        if not self.left:
+            raise Killed
+        self.left -= 1
+        self.written += 1
+        write_whole(file, data)
+
+
+@pytest.mark.slow
+def test_a_run_that_is_cut_off_before_any_of_its_writes_ends_the_same(
+    whole: Run,
+    tmp_path: Path,
+    point_task: Task,
+    sandbox: SandboxSettings,
+) -> None:
+    expected = contents(whole.directory.root)
+    for writes in itertools.count():
+        folder = tmp_path / f"{writes}"
+        folder.mkdir()
+        with pytest.MonkeyPatch.context() as patch:
+            Mortal(patch, writes)
+            try:
+                Run(folder, point_task, sandbox, ITERATIONS)
+            except Killed:
+                pass
+            else:
+                break
+        early = {file: file.read_bytes() for name in DONE for file in folder.glob(name)}
+        same_result(Run(folder, point_task, sandbox, ITERATIONS), whole)
+        assert contents(folder) == expected, writes
+        assert {file: file.read_bytes() for file in early} == early
+    assert writes > 30
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

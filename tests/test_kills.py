@@ -88,13 +88,13 @@ def test_a_disk_that_is_full_or_read_only_ends_a_run_with_a_sentence(tmp_path: P
         life = Life(tmp_path, provider)
         provider.on_request = disk.fill  # while requests are in flight
         process = life.start()
-        wait_for(lambda: len(life.recorded()) == 2)
+        wait_for(lambda: 0 < len(life.recorded()) == sum(provider.sent.values()))
         provider.on_request = None
         disk.fill()  # what was kept for the replies, too
         text = sentence_of(process, FULL)
         assert "experiment.resume=results/point" in text
         asked = sum(provider.sent.values())
-        assert asked == len(life.recorded()) == 2, "what was paid for is there"
+        assert asked == len(life.recorded()) > 0, "what was paid for is there"
         disk.free()
         assert life.run is not None
         shutil.rmtree(life.run / "tensorboard_logs", ignore_errors=True)
