@@ -23,6 +23,8 @@ from tests.runs import environment
 HEAD, SECOND = "127.0.0.3", "127.0.0.2"  # Ray replaces 127.0.0.1 by another address
 PATIENCE_S = 120
 STARTS = 3
+PATIENT = {"RAY_raylet_start_wait_time_s": "120", "RAY_agent_register_timeout_ms": "120000"}
+"""For machines that are busy with other tests: Ray gives a node 30 seconds."""
 
 
 class RayCluster:
@@ -36,7 +38,7 @@ class RayCluster:
             variables: further ones of the nodes' environment.
         """
         self.cores = cores
-        self._variables = environment(RAY_raylet_start_wait_time_s="120", **(variables or {}))
+        self._variables = environment(**PATIENT, **(variables or {}))
         self._folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # sockets need short names
         self._nodes: dict[str, subprocess.Popen[bytes]] = {}
         self.address = f"{HEAD}:{_free_port()}"
