@@ -153,8 +153,8 @@ def test_room_for_many_reward_processes_is_taken_or_its_lack_told_in_a_sentence(
     )
 
 
-EACH = 44
-OPEN_FILES = 256
+EACH = 24
+OPEN_FILES = 128
 """Fewer than the reward processes of an iteration take."""
 KB_EACH = 150
 
