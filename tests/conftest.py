@@ -40,10 +40,16 @@ FETCH_COLUMNS = {
 
 
 LONGEST = (
+    "test_kills.py",
     "test_run.py",
+    "test_secrets.py",
     "test_docs.py",
     "test_replay.py",
+    "test_ray.py",
     "test_quiet.py",
+    "test_load.py",
+    "test_slurm.py",
+    "reward/test_fuzz.py",
     "training/population/test_learner.py",
     "training/population/test_export.py",
     "training/test_contract.py",

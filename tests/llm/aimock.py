@@ -20,6 +20,7 @@ from typing import Any
 from rewardsmith.llm.keys import without_secrets
 
 VERSION = "1.43.0"
+LOCKED = Path(__file__).parents[1] / "data" / "aimock"  # package.json, and the lock with its hash
 OLDEST_NODE = (20, 15)
 
 
@@ -68,8 +69,17 @@ def _install(folder: Path) -> None:
     """Install once; other test processes see all of it or nothing."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-        package = f"@copilotkit/aimock@{VERSION}"
-        command = ["npm", "install", "--prefix", temporary, "--no-audit", "--no-fund", package]
+        for file in LOCKED.iterdir():
+            shutil.copy(file, temporary)
+        command = [
+            "npm",
+            "ci",
+            "--ignore-scripts",
+            "--no-audit",
+            "--no-fund",
+            "--prefix",
+            temporary,
+        ]
         try:
             done = subprocess.run(
                 command,
