@@ -225,7 +225,7 @@ class Seen:
                         self.children[line, (folder / "environ").read_bytes()] = name
             except (OSError, psutil.Error):
                 pass
-            time.sleep(0.02)
+            time.sleep(0.05)
 
 
 def careless(text: str, code: str) -> Callable[[Sent], Answer]:
