@@ -197,21 +197,24 @@ class Seen:
     def page(self, run: str) -> Iterator[None]:
         """Have the live page of a run open, and keep what it is sent."""
         process = self.start("watch", "-u", "-m", "rewardsmith", "watch", run)
-        assert process.stdout is not None
-        told = b""
-        while not (found := re.search(rb"http://127\.0\.0\.1:\d+/", told)):
-            told += (line := process.stdout.readline())
-            assert line, told
-        address = found[0].decode()
-        events = urllib.request.urlopen(f"{address}events", timeout=60)
-        reader = threading.Thread(target=lambda: self.pages.extend(events), daemon=True)
-        reader.start()
-        yield
-        page = urllib.request.urlopen(address, timeout=60).read()
-        self.pages += [page, b"".join(self.pages)]
-        process.send_signal(signal.SIGINT)
-        rest, _ = process.communicate(timeout=30)
-        self.outputs["watch"] = told + rest
+        try:
+            assert process.stdout is not None
+            told = b""
+            while not (found := re.search(rb"http://127\.0\.0\.1:\d+/", told)):
+                told += (line := process.stdout.readline())
+                assert line, told
+            address = found[0].decode()
+            events = urllib.request.urlopen(f"{address}events", timeout=60)
+            reader = threading.Thread(target=lambda: self.pages.extend(events), daemon=True)
+            reader.start()
+            yield
+            page = urllib.request.urlopen(address, timeout=60).read()
+            self.pages += [page, b"".join(self.pages)]
+            process.send_signal(signal.SIGINT)
+            rest, _ = process.communicate(timeout=30)
+            self.outputs["watch"] = told + rest
+        finally:
+            process.kill()
 
     def _watch(self, name: str, process: subprocess.Popen[bytes]) -> None:
         parent = psutil.Process(process.pid)
@@ -225,7 +228,7 @@ class Seen:
                         self.children[line, (folder / "environ").read_bytes()] = name
             except (OSError, psutil.Error):
                 pass
-            time.sleep(0.02)
+            time.sleep(0.05)
 
 
 def careless(text: str, code: str) -> Callable[[Sent], Answer]:
