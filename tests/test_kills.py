@@ -103,7 +103,7 @@ def test_a_disk_that_is_full_or_read_only_ends_a_run_with_a_sentence(tmp_path: P
         wait_for(lambda: list(curves.glob("candidate_*/seed_0/events*")))
         with disk.read_only():
             text = sentence_of(process, "Read-only file system. Make it writable.")
-            assert "experiment.resume=results/point" in text
+            assert f"experiment.resume={life.run}" in text
             asked = sum(provider.sent.values())
             text = sentence_of(life.start(), "Read-only file system. Make it writable.")
             assert sum(provider.sent.values()) == asked, "it says so before anything is spent"
