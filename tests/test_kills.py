@@ -43,6 +43,7 @@ def assert_same_end(life: Life, model: Life, told: str) -> None:
     assert (life.run / "report.html").exists()
 
 
+@pytest.mark.timeout(1800)
 def test_a_run_killed_at_random_moments_goes_on_and_ends_the_same(
     model: tuple[Life, Timeline], tmp_path: Path
 ) -> None:
