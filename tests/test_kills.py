@@ -43,6 +43,7 @@ def assert_same_end(life: Life, model: Life, told: str) -> None:
     assert (life.run / "report.html").exists()
 
 
+@pytest.mark.timeout(1800)
 def test_a_run_killed_at_random_moments_goes_on_and_ends_the_same(
     model: tuple[Life, Timeline], tmp_path: Path
 ) -> None:
@@ -103,7 +104,7 @@ def test_a_disk_that_is_full_or_read_only_ends_a_run_with_a_sentence(tmp_path: P
         wait_for(lambda: list(curves.glob("candidate_*/seed_0/events*")))
         with disk.read_only():
             text = sentence_of(process, "Read-only file system. Make it writable.")
-            assert "experiment.resume=results/point" in text
+            assert f"experiment.resume={life.run}" in text
             asked = sum(provider.sent.values())
             text = sentence_of(life.start(), "Read-only file system. Make it writable.")
             assert sum(provider.sent.values()) == asked, "it says so before anything is spent"
