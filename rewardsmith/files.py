@@ -97,8 +97,13 @@ def _keep_name(folder: Path) -> None:
             os.close(descriptor)
 
 
-def append_line(file: Path, line: str) -> None:
+def append_line(file: Path, line: str, *, durable: bool = False) -> None:
     """Add a line to a file; one that was cut off before it stays a line of its own.
+
+    Args:
+        file: to add to.
+        line: without its end.
+        durable: have it on disk before this returns.
 
     Raises:
         StorageError: it cannot be written.
@@ -107,6 +112,9 @@ def append_line(file: Path, line: str) -> None:
         stream.seek(max(0, stream.seek(0, os.SEEK_END) - 1))
         cut_off = stream.read(1) not in (b"", b"\n")
         stream.write(b"\n" * cut_off + line.encode(errors="backslashreplace") + b"\n")
+        if durable:
+            stream.flush()
+            os.fsync(stream.fileno())
 
 
 @contextlib.contextmanager

@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from pathlib import Path
 
 from rewardsmith.errors import ResultsError
-from rewardsmith.files import read_text
-
-_ATTEMPT, _AT_MOST, _PAID = "attempt", "at_most", "paid"
+from rewardsmith.files import append_line, read_text, writing
 
 
 class Ledger:
@@ -40,13 +37,10 @@ class Ledger:
         Returns:
             Dollars that the run has spent so far, at most.
         """
-        text = read_text(self.file)
-        counted = _read(text)
+        counted = _read(read_text(self.file))
         self._next = max(counted, default=-1) + 1
-        if text and not text.endswith("\n"):  # cut off by a kill
-            self._append("")
         if not counted and earlier:
-            self._append(json.dumps({_ATTEMPT: self._next, _PAID: earlier}))
+            self._append(attempt=self._next, paid=earlier)
             counted[self._next] = earlier
             self._next += 1
         return sum(counted.values())
@@ -61,23 +55,18 @@ class Ledger:
             ResultsError: that cannot be written, so the attempt must not be made.
         """
         number, self._next = self._next, self._next + 1
-        self._append(json.dumps({_ATTEMPT: number, _AT_MOST: at_most}))
+        self._append(attempt=number, at_most=at_most)
         return number
 
     def pay(self, number: int, usd: float) -> None:
         """Note what an attempt has cost; if that cannot be written, it counts at its worst."""
         with contextlib.suppress(ResultsError):
-            self._append(json.dumps({_ATTEMPT: number, _PAID: usd}))
+            self._append(attempt=number, paid=usd)
 
-    def _append(self, line: str) -> None:
-        try:
+    def _append(self, **entry: float) -> None:
+        with writing(self.file):
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            with self.file.open("a", encoding="utf-8") as stream:
-                stream.write(line + "\n")
-                stream.flush()
-                os.fsync(stream.fileno())
-        except OSError as error:
-            raise ResultsError(f"{self.file} cannot be written: {error.strerror}.") from None
+        append_line(self.file, json.dumps(entry), durable=True)
 
 
 def _read(text: str) -> dict[int, float]:
@@ -86,7 +75,7 @@ def _read(text: str) -> dict[int, float]:
     for line in text.splitlines():
         try:
             entry = json.loads(line)
-            counted[int(entry[_ATTEMPT])] = float(entry.get(_PAID, entry.get(_AT_MOST)))
+            counted[int(entry["attempt"])] = float(entry.get("paid", entry.get("at_most")))
         except (ValueError, KeyError, TypeError, AttributeError):
             continue
     return counted
