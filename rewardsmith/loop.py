@@ -23,7 +23,15 @@ from rewardsmith.summary import Result, author_of, card, row, summarize
 from rewardsmith.tasks.baselines import Baseline
 from rewardsmith.tasks.task import Task
 from rewardsmith.training.base import Backend
-from rewardsmith.types import WORKER_REASONS, Candidate, Episodes, Evaluation, Fitness, Trial
+from rewardsmith.types import (
+    KILLED,
+    WORKER_REASONS,
+    Candidate,
+    Episodes,
+    Evaluation,
+    Fitness,
+    Trial,
+)
 
 
 class Listener(Protocol):
@@ -170,7 +178,7 @@ class Loop:
         waiting = []
         for candidate in candidates:
             known = self.run.read_trial(number, candidate.index)
-            if known is not None and _same_reward(known.candidate, candidate):
+            if known is not None and _is_settled(known, candidate):
                 self._finish(finished, known)
             elif candidate.fault is not None:
                 evaluated(candidate, Evaluation(candidate.fault.status, fault=candidate.fault))
@@ -319,8 +327,14 @@ class Loop:
         return fitness(self.task.fitness_kind, [Episodes(**episodes)])
 
 
-def _same_reward(known: Candidate, candidate: Candidate) -> bool:
-    return known.reward == candidate.reward and known.reply == candidate.reply
+def _is_settled(known: Trial, candidate: Candidate) -> bool:
+    """Whether what is on disk says what becomes of a candidate: not if its worker was killed.
+
+    That may have been the end of the whole run, which only reached the controller last.
+    """
+    fault = known.evaluation.fault
+    same = known.candidate.reward == candidate.reward and known.candidate.reply == candidate.reply
+    return same and not (fault and fault.reason == KILLED and not fault.traceback)
 
 
 def _same_outcomes(

@@ -153,7 +153,10 @@ class Fault:
     traceback: str = ""
 
 
-WORKER_REASONS = ("worker", "training_timeout")
+KILLED = "worker"
+"""Reason of the fault of a training whose process died."""
+
+WORKER_REASONS = (KILLED, "training_timeout")
 """Reasons of faults that no reward is to blame for: the process died, or had no time left."""
 
 

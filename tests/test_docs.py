@@ -100,8 +100,8 @@ def is_a_verb_of_ray(shop: Workshop, line: str) -> None:
 
 
 def finds_no_cluster(shop: Workshop, line: str) -> None:
-    """There is none here: one sentence, and nothing happened to the run."""
-    ended = shop.run(line)
+    """Nobody listens there: one sentence, and nothing happened to the run."""
+    ended = shop.run(line, "ray.address=127.0.0.1:1")
     assert ended.returncode == 2, ended.stderr[-2000:]
     assert "There is no Ray cluster" in ended.stderr
 

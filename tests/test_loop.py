@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rewardsmith.console import Console
+from rewardsmith.errors import WorkerError
 from rewardsmith.headline import Entrant
 from rewardsmith.llm.types import Usage
 from rewardsmith.loop import Loop
@@ -18,8 +20,8 @@ from rewardsmith.search.base import Draft
 from rewardsmith.settings import SandboxSettings, Settings
 from rewardsmith.summary import Result
 from rewardsmith.tasks.task import Task, play_randomly
-from rewardsmith.training.base import FINAL_TRAININGS, OnEvaluated, OnProgress
-from rewardsmith.types import Candidate, Trial
+from rewardsmith.training.base import FINAL_TRAININGS, OnEvaluated, OnProgress, worker_fault
+from rewardsmith.types import Candidate, Evaluation, Trial
 from tests.conftest import load_settings
 from tests.search.made_up import evaluated
 
@@ -242,3 +244,18 @@ def test_races_that_were_had_count_and_a_finished_iteration_has_no_more(
     again = Run(tmp_path, point_task, sandbox, f"experiment.races={races}")
     assert again.backend.asked == []
     assert again.result.trials == first.result.trials
+
+
+@pytest.mark.parametrize(("traceback", "again"), [("", ["1/3"]), ("Traceback: a bug", [])])
+def test_a_worker_that_was_killed_just_before_the_run_says_nothing_of_its_candidate(
+    traceback: str, again: list[str], tmp_path: Path, point_task: Task, sandbox: SandboxSettings
+) -> None:
+    Run(tmp_path, point_task, sandbox, "experiment.races=0")
+    directory = RunDirectory(tmp_path)
+    trial = directory.read_trial(1, 3)
+    assert trial is not None
+    fault = worker_fault(WorkerError("the worker was killed by SIGKILL", traceback), False)
+    directory.write_trial(replace(trial, evaluation=Evaluation(fault.status, fault=fault)))
+    (tmp_path / "iteration_1" / "evaluations.json").unlink()
+    resumed = Run(tmp_path, point_task, sandbox, "experiment.races=0")
+    assert [labels for labels, _ in resumed.backend.asked] == ([again] if again else [])

@@ -15,7 +15,7 @@ from rewardsmith.execution import Executor, Job
 from rewardsmith.results import RunDirectory
 from rewardsmith.settings import FINAL_TRAININGS as FINAL_TRAININGS
 from rewardsmith.settings import Settings
-from rewardsmith.types import Candidate, Checkpoint, Episodes, Evaluation, Fault, Status
+from rewardsmith.types import KILLED, Candidate, Checkpoint, Episodes, Evaluation, Fault, Status
 
 OnProgress = Callable[[Candidate, dict[str, Any]], None]
 OnEvaluated = Callable[[Candidate, Evaluation], None]
@@ -144,7 +144,7 @@ def evaluation(
 def worker_fault(error: WorkerError, timed_out: bool) -> Fault:
     """What a training's worker died of."""
     status = Status.TIMEOUT if timed_out else Status.CRASHED
-    reason = "training_timeout" if timed_out else "worker"
+    reason = "training_timeout" if timed_out else KILLED
     text = f"The training did not finish: {error}."
     return Fault(status, reason, text, traceback=error.traceback)
 
