@@ -24,7 +24,7 @@ SENTENCES = {
     ),
     ("+training.kwargs.gamma=0.9", "env=point"): "training.kwargs is not a setting of training",
     ("training=sb3", "training.algorithm=SAK", "env=point"): (
-        "training.algorithm is 'SAK', .* one of A2C, DDPG"
+        "training.algorithm is 'SAK', .* one of A2C,.* DDPG"
     ),
     ("env=gym", "env.id=CartPole-v1", "env.description=x"): (
         "needs continuous, bounded actions, but CartPole-v1 has .*: use training=sb3"
