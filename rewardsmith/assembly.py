@@ -15,7 +15,7 @@ import rewardsmith
 from rewardsmith import config as configuration
 from rewardsmith.console import Console
 from rewardsmith.errors import StorageError
-from rewardsmith.execution import Executor
+from rewardsmith.execution import Executor, cores
 from rewardsmith.installed import versions
 from rewardsmith.llm.exchanges import read_exchanges
 from rewardsmith.llm.keys import without_secrets
@@ -179,7 +179,7 @@ def _search(parts: _Parts, run: RunDirectory, console: Console) -> tuple[Result,
     recorded = read_exchanges(run.root)
     session = _session(settings, parts.provider, run, recorded)
     experiment = settings.experiment
-    workers = executor.workers
+    workers = settings.training.workers or cores()  # rewards are tried here, not on a cluster
     screens = Screens(
         experiment.screens, task, play, settings.sandbox, run.experience_files, workers
     )

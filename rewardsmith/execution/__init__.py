@@ -4,7 +4,7 @@ Plain data in, plain data out: nothing else in the program knows where a job run
 """
 
 from rewardsmith.execution.base import Done, Executor, Job, Outcome, Progress
-from rewardsmith.execution.local import THREAD_VARIABLES, LocalExecutor
+from rewardsmith.execution.local import THREAD_VARIABLES, LocalExecutor, cores
 
 __all__ = [
     "THREAD_VARIABLES",
@@ -14,4 +14,5 @@ __all__ = [
     "LocalExecutor",
     "Outcome",
     "Progress",
+    "cores",
 ]

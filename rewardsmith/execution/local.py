@@ -69,7 +69,7 @@ class LocalExecutor:
             settings: of the run.
             environment: of the workers, without keys.
         """
-        return cls(settings.training.workers or _cores(), environment)
+        return cls(settings.training.workers or cores(), environment)
 
     def run(
         self,
@@ -194,7 +194,8 @@ class LocalExecutor:
         self._running.clear()
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Processors of this machine that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
