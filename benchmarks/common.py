@@ -14,7 +14,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 
 from rewardsmith.config import checked, config_folder
-from rewardsmith.execution import LocalExecutor
+from rewardsmith.execution import LocalExecutor, cores
 from rewardsmith.settings import Settings
 
 FOLDER = Path(__file__).parent
@@ -31,11 +31,6 @@ def settings(*overrides: str) -> Settings:
     """The shipped configuration with overrides, as the command line composes it."""
     with initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
         return checked(compose("config", overrides=["llm=builtin", *overrides]))
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
 
 def executor(workers: int) -> LocalExecutor:
