@@ -19,7 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import write
+from common import write
+
 from tests.ray_cluster import RayCluster
 from tests.runs import ROOT, environment
 
