@@ -13,7 +13,7 @@ import pytest
 
 from rewardsmith.errors import ConfigurationError
 from rewardsmith.execution import Job, Outcome
-from rewardsmith.execution.slurm import SlurmExecutor
+from rewardsmith.execution.slurm import SlurmExecutor, _gist
 from tests.conftest import load_settings
 from tests.runs import COMPARED, evaluations, generate, summary
 from tests.test_execution import wait_until_gone
@@ -46,6 +46,18 @@ def test_without_slurm_it_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> No
     ) as error:
         SlurmExecutor.connect(settings, {})
     assert "\n" not in str(error.value)
+
+
+def test_what_submitit_complains_of_is_told_in_a_line() -> None:
+    rule = "-" * 22
+    failed = RuntimeError(
+        f"Job (task=0) failed during processing with trace:\n{rule}\nTraceback:\n  File\n"
+        f"ModuleNotFoundError: No module named 'gymnasium'\n\n{rule}\nYou can check full logs"
+    )
+    assert _gist(failed) == "ModuleNotFoundError: No module named 'gymnasium'"
+    assert _gist(RuntimeError("Job 7 has not produced any output (state: NODE_FAIL)\nmore")) == (
+        "Job 7 has not produced any output (state: NODE_FAIL)"
+    )
 
 
 @pytest.mark.slow

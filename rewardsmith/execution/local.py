@@ -122,14 +122,13 @@ class LocalExecutor:
             job.log.touch()
         read, write = os.pipe()
         variables = dict.fromkeys(THREAD_VARIABLES, "1")
-        path = os.pathsep.join(dict.fromkeys([_package_root(), *filter(None, sys.path)]))
         with job.log.open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "rewardsmith.worker", str(write), str(os.getpid())],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                env={**self.environment, **variables, "PYTHONPATH": path},
+                env={**self.environment, **variables, "PYTHONPATH": import_path()},
                 pass_fds=(write,),
                 start_new_session=True,  # Ctrl-C reaches only us; we stop the workers
             )
@@ -201,8 +200,10 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def _package_root() -> str:
-    return str(Path(__file__).resolve().parents[2])
+def import_path() -> str:
+    """Where a process that is started finds what this one does, the package itself included."""
+    root = str(Path(__file__).resolve().parents[2])
+    return os.pathsep.join(dict.fromkeys([root, *filter(None, sys.path)]))
 
 
 def _exit_reason(code: int, log: Path) -> str:

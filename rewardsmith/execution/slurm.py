@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from typing import Any
 
 from rewardsmith.errors import ConfigurationError, ResultsError, WorkerError
 from rewardsmith.execution.base import Done, Job, Outcome, Progress
-from rewardsmith.execution.local import LocalExecutor
+from rewardsmith.execution.local import LocalExecutor, import_path
 from rewardsmith.llm.keys import without_secrets
 from rewardsmith.settings import Settings, SlurmSettings
 
@@ -104,7 +105,7 @@ class SlurmExecutor:
             groups.setdefault((task.folder, task.job.cores), []).append(task)
         for (folder, cores), group in groups.items():
             executor = self._executor(folder, cores)
-            with executor.batch():
+            with _findable(), executor.batch():
                 for task in group:
                     task.begin(executor)
             self._running += group
@@ -135,7 +136,7 @@ class SlurmExecutor:
                 self._running.remove(task)
                 self._start([task])
                 return None
-            reason = f"Slurm lost it {task.starts} times, at last: {_first_line(error)}"
+            reason = f"Slurm lost it {task.starts} times, at last: {_gist(error)}"
             return Outcome(error=WorkerError(reason))
         if isinstance(value, ResultsError):
             raise value
@@ -219,9 +220,25 @@ def _absolute(job: Job) -> Job:
     return replace(job, payload=payload, log=job.log.resolve(), folder=None, reads=())
 
 
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0].rstrip(".:") if lines else type(error).__name__
+@contextlib.contextmanager
+def _findable() -> Iterator[None]:
+    """Let what is handed in find this package, which may be a clone; Slurm passes variables on."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = import_path()
+    try:
+        yield
+    finally:
+        del os.environ["PYTHONPATH"]
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
+
+
+def _gist(error: BaseException) -> str:
+    """What submitit says in a line: the last of a traceback, where there is one, else its first."""
+    said = re.split(r"-{10,}", str(error))
+    trace = said[1] if "trace" in said[0] and len(said) > 1 else ""
+    lines = [line.strip(" -") for line in (trace or said[0]).splitlines() if line.strip(" -")]
+    return lines[-1 if trace else 0].rstrip(".:") if lines else type(error).__name__
 
 
 # -- on the node ----------------------------------------------------------------------------------

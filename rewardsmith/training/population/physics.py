@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import tempfile
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ from rewardsmith.training.population.features import observation_names
 _CONTEXT = multiprocessing.get_context("forkserver")
 BACKGROUND = 10
 """How much the measuring processes give way to the others (`os.nice`)."""
+
+LONGEST_FOLDER = 70
+"""Characters of a temporary folder in which a socket can still have a name (107 bytes in all)."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,8 @@ class Play:
 
 def prepare() -> None:
     """Begin to start the process that all others are forked from; returns at once."""
+    if len(tempfile.gettempdir()) > LONGEST_FOLDER:
+        tempfile.tempdir = "/tmp"
     # plain fork would copy the learners' threads, spawn import everything in each process
     _CONTEXT.set_forkserver_preload(["rewardsmith.training.population.preload"])
     forkserver.ensure_running()
