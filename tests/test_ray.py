@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,17 @@ from rewardsmith.execution import Job, Outcome
 from rewardsmith.execution.ray import RayExecutor, _compare, _Node
 from rewardsmith.installed import everything
 from tests.conftest import load_settings
+from tests.executors import (
+    Make,
+    assert_an_exception_of_the_caller_stops_all_jobs,
+    assert_jobs_report_answer_and_fail,
+)
 from tests.runs import COMPARED, evaluations, generate, start, summary, wait_for
-from tests.test_execution import wait_until_gone
 
 ray = pytest.importorskip("ray", reason="Ray is not installed")
 from tests.ray_cluster import HEAD, SECOND, RayCluster  # noqa: E402
 
 KEY = "sk-planted-on-a-node-0123456789"
-Make = Callable[..., Job]
 
 
 @pytest.fixture(scope="module")
@@ -78,24 +81,7 @@ def test_a_node_with_other_packages_is_one_sentence() -> None:
 
 @pytest.mark.slow
 def test_jobs_report_and_answer_and_fail_as_they_do_here(executor: RayExecutor, job: Make) -> None:
-    told: list[tuple[str, Any]] = []
-    done: dict[str, Outcome] = {}
-    jobs = [
-        job("double", "twice", number=4),
-        job("count", "counted", to=3),
-        job("fail", "failed"),
-        job("leave", "left"),
-    ]
-    outcomes = executor.run(jobs, lambda *event: told.append(event), done.__setitem__)
-    assert done == outcomes
-    assert outcomes["twice"].value == 8
-    assert [data for name, data in told if name == "counted"] == [{"number": n} for n in range(3)]
-    failed = outcomes["failed"].error
-    assert failed is not None
-    assert "ZeroDivisionError" in str(failed)
-    assert "in fail" in failed.traceback
-    assert "ended with code 3: the last words" in str(outcomes["left"].error)
-    assert "the last words" in jobs[-1].log.read_text()
+    assert_jobs_report_answer_and_fail(executor, job)
 
 
 @pytest.mark.slow
@@ -126,17 +112,7 @@ def test_no_key_of_a_node_reaches_a_worker(executor: RayExecutor, job: Make) -> 
 
 @pytest.mark.slow
 def test_an_exception_of_the_caller_stops_all_jobs(executor: RayExecutor, job: Make) -> None:
-    workers: list[int] = []
-
-    def heard(name: str, data: dict[str, Any]) -> None:
-        workers.append(data["pid"])
-        if len(workers) == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        executor.run([job("sleep", "one"), job("sleep", "other")], heard)
-    for pid in workers:
-        wait_until_gone(pid, 30)
+    assert_an_exception_of_the_caller_stops_all_jobs(executor, job)
 
 
 @pytest.mark.slow

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,18 @@ import psutil
 import pytest
 
 from rewardsmith.errors import ConfigurationError
-from rewardsmith.execution import Job, Outcome
+from rewardsmith.execution import Job
 from rewardsmith.execution.slurm import SlurmExecutor, _gist
 from tests.conftest import load_settings
+from tests.executors import (
+    Make,
+    assert_an_exception_of_the_caller_stops_all_jobs,
+    assert_jobs_report_answer_and_fail,
+)
 from tests.runs import COMPARED, evaluations, generate, summary
-from tests.test_execution import wait_until_gone
 
 pytest.importorskip("submitit", reason="submitit is not installed")
 LOCAL = ("executor=slurm", "slurm.cluster=local", "slurm.cores=1")
-Make = Callable[..., Job]
 
 
 @pytest.fixture
@@ -62,30 +64,20 @@ def test_what_submitit_complains_of_is_told_in_a_line() -> None:
 
 @pytest.mark.slow
 def test_jobs_report_and_answer_and_fail_as_they_do_here(
+    executor: SlurmExecutor, job: Make
+) -> None:
+    assert_jobs_report_answer_and_fail(executor, job)
+
+
+@pytest.mark.slow
+def test_files_are_read_and_written_where_they_are(
     executor: SlurmExecutor, job: Make, tmp_path: Path
 ) -> None:
-    told: list[tuple[str, Any]] = []
-    done: dict[str, Outcome] = {}
-    source = tmp_path / "run" / "source"
+    source, target = tmp_path / "run" / "source", tmp_path / "run" / "target"
     source.parent.mkdir()
     source.write_text("shared")
-    jobs = [
-        job("double", "1/0", number=4),
-        job("count", "counted", to=3),
-        job("fail", "failed"),
-        job("leave", "left"),
-        job("copy", "copied", source=source, target=tmp_path / "run" / "target"),
-    ]
-    outcomes = executor.run(jobs, lambda *event: told.append(event), done.__setitem__)
-    assert done == outcomes
-    assert outcomes["1/0"].value == 8
-    assert [data for name, data in told if name == "counted"] == [{"number": n} for n in range(3)]
-    failed = outcomes["failed"].error
-    assert failed is not None
-    assert "ZeroDivisionError" in str(failed)
-    assert "in fail" in failed.traceback
-    assert "ended with code 3: the last words" in str(outcomes["left"].error)
-    assert (tmp_path / "run" / "target").read_text() == "SHARED"
+    executor.run([job("copy", source=source, target=target)])
+    assert target.read_text() == "SHARED"
 
 
 @pytest.mark.slow
@@ -126,17 +118,7 @@ def kill_what_slurm_started(worker: int) -> None:
 
 @pytest.mark.slow
 def test_an_exception_of_the_caller_stops_all_jobs(executor: SlurmExecutor, job: Make) -> None:
-    workers: list[int] = []
-
-    def heard(name: str, data: dict[str, Any]) -> None:
-        workers.append(data["pid"])
-        if len(workers) == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        executor.run([job("sleep", "one"), job("sleep", "other")], heard)
-    for pid in workers:
-        wait_until_gone(pid, 30)
+    assert_an_exception_of_the_caller_stops_all_jobs(executor, job)
 
 
 @pytest.mark.slow
