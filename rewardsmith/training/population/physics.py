@@ -153,7 +153,10 @@ _player: _Player
 
 def _start(task: Task, hidden: list[int], nice: int) -> None:
     global _player
-    die_with_parent(os.getppid())
+    die_with_parent(os.getppid())  # which is the process that forks, and dies with the learners'
+    learners = multiprocessing.parent_process()
+    if learners is None or not learners.is_alive():  # both were dead before: nobody will tell
+        os._exit(1)
     os.nice(nice)
     _player = _Player(task, hidden)
 

@@ -156,3 +156,47 @@ def test_the_processes_die_with_a_killed_parent(tmp_path_factory: pytest.TempPat
     alive = [psutil.Process(number) for number in numbers if psutil.pid_exists(number)]
     _, left = psutil.wait_procs(alive, timeout=10)
     assert not [process for process in left if process.status() != psutil.STATUS_ZOMBIE]
+
+
+_ABANDONED_EARLY = """
+import os, signal, sys, time
+from pathlib import Path
+from rewardsmith.training.population import physics
+from tests.conftest import load_task
+
+class Late:
+    '''A task that is unpickled when its parent is dead.'''
+
+    def __reduce__(self):
+        return arrived, (sys.argv[1],)
+
+def arrived(file):
+    Path(file).write_text(str(os.getpid()))
+    time.sleep(2)
+    return load_task("env=point")
+
+if __name__ == "__main__":
+    running = physics.Physics(Late(), [8], 1)
+    running.collect(physics.Play(1, None, 1))
+    while not Path(sys.argv[1]).exists():
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_process_dies_whose_parent_was_killed_before_it_could_look(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = tmp_path_factory.mktemp("early")
+    (folder / "script.py").write_text(_ABANDONED_EARLY)
+    subprocess.run(
+        [sys.executable, str(folder / "script.py"), str(folder / "pid")],
+        env={**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        timeout=60,
+    )
+    number = int((folder / "pid").read_text())
+    alive = [psutil.Process(number)] if psutil.pid_exists(number) else []
+    _, left = psutil.wait_procs(alive, timeout=10)
+    assert not [process for process in left if process.status() != psutil.STATUS_ZOMBIE]
