@@ -217,7 +217,7 @@ def _load(config_file: Path) -> DictConfig:
             return config
         reason = "it holds no whole configuration"
     except (OSError, ValueError, TypeError, YAMLError, OmegaConfBaseException) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = _first_line(error)
     raise ConfigurationError(
         f"{config_file} cannot be read: {reason}. Put it back: a run goes on as it began."
     )
@@ -240,11 +240,10 @@ def recorded_values(config_file: Path, overrides: Sequence[str] = ()) -> dict[st
     """
     try:
         config = _with_executor(OmegaConf.load(config_file), overrides)
-        config.merge_with_dotlist([item for item in overrides if not _chooses_executor(item)])
+        config.merge_with_dotlist(_single(overrides))
         return dict(OmegaConf.to_container(config))  # type: ignore[arg-type]
     except (OSError, ValueError, TypeError, YAMLError, OmegaConfBaseException) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ConfigurationError(f"{config_file} cannot be read: {first}.") from None
+        raise ConfigurationError(f"{config_file} cannot be read: {_first_line(error)}.") from None
 
 
 def resumed(config_file: Path, overrides: Sequence[str]) -> Settings:
@@ -273,7 +272,7 @@ def recorded(config_file: Path, overrides: Sequence[str]) -> Settings:
         ConfigurationError: an override is not of that kind, or a value is not allowed.
     """
     config = _with_executor(_load(config_file), overrides)
-    single = [item for item in overrides if not _chooses_executor(item)]
+    single = _single(overrides)
     for override in single:
         key, separator, _ = override.partition("=")
         if not separator or "." not in key or key.startswith(("+", "~")):
@@ -287,8 +286,17 @@ def recorded(config_file: Path, overrides: Sequence[str]) -> Settings:
     return check(plain(config))
 
 
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def _chooses_executor(override: str) -> bool:
     return override.startswith("executor=")
+
+
+def _single(overrides: Sequence[str]) -> list[str]:
+    """Those that change a single value, as opposed to the whole executor."""
+    return [item for item in overrides if not _chooses_executor(item)]
 
 
 def _with_executor(config: Any, overrides: Sequence[str]) -> Any:

@@ -71,7 +71,7 @@ def write_whole(file: Path, data: str | bytes) -> None:
         StorageError: it cannot be written; the old content, if any, is still there.
     """
     raw = data.encode(errors="backslashreplace") if isinstance(data, str) else data
-    temporary = file.with_name(f".{file.name}.{os.getpid()}-{threading.get_ident()}{TEMPORARY}")
+    temporary = _temporary(file)
     with writing(file):
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -85,6 +85,11 @@ def write_whole(file: Path, data: str | bytes) -> None:
                 temporary.unlink(missing_ok=True)
             raise
     _keep_name(file.parent)
+
+
+def _temporary(file: Path) -> Path:
+    """Where a file is made that nobody else is making at the same time."""
+    return file.with_name(f".{file.name}.{os.getpid()}-{threading.get_ident()}{TEMPORARY}")
 
 
 def _keep_name(folder: Path) -> None:
@@ -208,7 +213,7 @@ def link_or_copy(file: Path, name: Path) -> None:
     Raises:
         ResultsError: it cannot be written.
     """
-    temporary = name.with_name(f".{name.name}.{os.getpid()}-{threading.get_ident()}{TEMPORARY}")
+    temporary = _temporary(name)
     try:
         temporary.unlink(missing_ok=True)
         os.link(file, temporary)

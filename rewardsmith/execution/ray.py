@@ -76,13 +76,13 @@ class RayExecutor:
         """
         _join(settings.ray.address)
         nodes = _nodes()
-        smallest = min(node.cores for node in nodes)
+        smallest, largest = (pick(node.cores for node in nodes) for pick in (min, max))
         place = f"a Ray cluster: {', '.join(f'{node.address} ({node.cores})' for node in nodes)}"
         executor = cls(settings.ray, settings.training.workers or smallest, place)
-        if executor.workers > max(node.cores for node in nodes):
+        if executor.workers > largest:
             raise ConfigurationError(
                 f"training.workers is {executor.workers}, but no node of the Ray cluster has so "
-                f"many processors; the largest has {max(node.cores for node in nodes)}."
+                f"many processors; the largest has {largest}."
             )
         executor._check(nodes, settings)
         return executor
@@ -94,22 +94,30 @@ class RayExecutor:
         on_done: Done = lambda name, outcome: None,
     ) -> dict[str, Outcome]:
         """Run all jobs; see `rewardsmith.execution.base.Executor.run`."""
-        outcomes: dict[str, Outcome] = {}
         stored = _Store()
         try:
             for job in jobs:
                 self._start(_Task(job, stored))
-            while self._running:
-                for task in self._next():
-                    outcome = self._take(task, on_progress)
-                    if outcome is not None:
-                        outcomes[task.job.name] = outcome
-                        on_done(task.job.name, outcome)
+            return self._follow(on_progress, on_done)
         finally:
             self._cancel_all()
-        return outcomes
 
     # -- inside -----------------------------------------------------------------------------
+
+    def _follow(
+        self,
+        on_progress: Progress = lambda name, data: None,
+        on_done: Done = lambda name, outcome: None,
+    ) -> dict[str, Outcome]:
+        """Wait for all that was started."""
+        outcomes: dict[str, Outcome] = {}
+        while self._running:
+            for task in self._next():
+                outcome = self._take(task, on_progress)
+                if outcome is not None:
+                    outcomes[task.job.name] = outcome
+                    on_done(task.job.name, outcome)
+        return outcomes
 
     def _start(self, task: _Task, node: str | None = None) -> None:
         """Hand a job to the cluster.
@@ -199,12 +207,7 @@ class RayExecutor:
             ]
             for task in tasks:
                 self._start(task, task.job.name)
-            said: dict[str, Outcome] = {}
-            while self._running:
-                for task in self._next():
-                    outcome = self._take(task, lambda name, data: None)
-                    if outcome is not None:
-                        said[task.job.name] = outcome
+            said = self._follow()
         for node in nodes:
             _compare(node, said[node.id])
 
